@@ -1,0 +1,52 @@
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help up demo test check format lock setup clean
+
+help: ## Show the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: setup ## Start everything, stay in the foreground, print addresses and kcat lines (Ctrl-C ends it)
+	@exec $(BIN)/orders up
+
+demo: setup ## Start everything, send a mixed bag of orders, print each order's story
+	@exec $(BIN)/orders demo
+
+test: setup ## Run unit, integration and end-to-end tests over real servers
+	@exec $(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## Lint, format, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## Let ruff mend style and imports
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+setup: $(READY) ## Install what the project needs (all other commands do this by themselves)
+	@$(BIN)/python -m devstack.install
+
+$(READY): requirements/dev.lock pyproject.toml
+	@echo "Installing Python packages into $(VENV) (a minute or two, once) ..."
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(READY)
+
+lock: ## Write requirements/*.lock anew from pyproject.toml (hashes, no address)
+	@$(PYTHON) -m venv .venv-lock && .venv-lock/bin/pip install --quiet --disable-pip-version-check uv
+	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		pyproject.toml -o requirements/service.lock
+	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--extra dev pyproject.toml -c requirements/service.lock -o requirements/dev.lock
+	@rm -rf .venv-lock
+
+clean: ## Remove the installed packages and the data of make up
+	rm -rf $(VENV) .stack

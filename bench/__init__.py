@@ -1,0 +1,1 @@
+"""Measurements; each compares two things side by side in one run."""

@@ -1,0 +1,1 @@
+"""Real Kafka, Temporal and PostgreSQL as child processes, for development and tests."""

@@ -1,0 +1,71 @@
+"""Commands: what others may ask of an order. The classes are the wire format.
+
+A command without ``command_id`` gets one from its record (``topic-partition-offset``) before
+it goes any further, so that a redelivery is the same command.
+"""
+
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import Field, TypeAdapter, model_validator
+
+from domain.model import Address, CommandId, Currency, Items, Model, OrderId, Text
+
+
+class CommandBase(Model):
+    """What every command has."""
+
+    order_id: OrderId
+    command_id: CommandId | None = None
+
+
+class StartOrder(CommandBase):
+    """Start the order. Without ``items`` the receive partner knows what was ordered."""
+
+    type: Literal["start"] = "start"
+    initial_address: Address
+    items: Items | None = None
+    currency: Currency | None = None
+
+    @model_validator(mode="after")
+    def _priced_in_a_currency(self) -> Self:
+        if (self.items is None) != (self.currency is None):
+            raise ValueError("items and currency go together: give both or neither")
+        return self
+
+
+class CancelOrder(CommandBase):
+    """Cancel the order; refused once the carrier has been asked to dispatch."""
+
+    type: Literal["cancel"] = "cancel"
+    reason: Text
+    cancelled_by: Text
+
+
+class UpdateAddress(CommandBase):
+    """Ship to another address; refused once the carrier has been asked to dispatch."""
+
+    type: Literal["update-address"] = "update-address"
+    new_address: Address
+    updated_by: Text
+
+
+class ApproveOrder(CommandBase):
+    """A reviewer lets the order pass."""
+
+    type: Literal["approve"] = "approve"
+    reviewed_by: Text
+    reason: Text | None = None
+
+
+class RejectOrder(CommandBase):
+    """A reviewer refuses the order."""
+
+    type: Literal["reject"] = "reject"
+    reviewed_by: Text
+    reason: Text | None = None
+
+
+Command = StartOrder | CancelOrder | UpdateAddress | ApproveOrder | RejectOrder
+
+COMMAND: Final[TypeAdapter[Command]] = TypeAdapter(Annotated[Command, Field(discriminator="type")])
+"""Validates one command of any type from a mapping or from JSON."""

@@ -1,0 +1,67 @@
+"""Building blocks that commands and events share: identifiers, text, addresses, items."""
+
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:-]*$"
+"""Letters, digits and ``. _ : -``: safe in a URL path, a Kafka key and a workflow id."""
+
+ORDER_ID_MAX: Final = 64
+COMMAND_ID_MAX: Final = 128
+ITEMS_MAX: Final = 200
+
+
+def _no_control_characters(text: str) -> str:
+    bad = next((c for c in text if ord(c) < 32 or ord(c) == 127), None)
+    if bad is not None:
+        raise ValueError(f"control character {ord(bad):#04x} is not allowed")
+    return text
+
+
+OrderId = Annotated[
+    str, StringConstraints(min_length=1, max_length=ORDER_ID_MAX, pattern=ID_PATTERN)
+]
+CommandId = Annotated[
+    str, StringConstraints(min_length=1, max_length=COMMAND_ID_MAX, pattern=ID_PATTERN)
+]
+Text = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=500),
+    AfterValidator(_no_control_characters),
+]
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+MinorUnits = Annotated[int, Field(ge=0, le=10**15)]
+"""Money in the currency's smallest unit (cents); never a float."""
+
+
+class Model(BaseModel):
+    """Frozen, strict (no ``"1"`` for ``1``), and unknown fields are refused by name."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class Address(Model):
+    """Where an order is shipped to."""
+
+    street: Text
+    city: Text
+    state: Text
+    zip: Text
+
+
+class Item(Model):
+    """One line of an order; ``unit_price`` in minor units."""
+
+    sku: Text
+    quantity: Annotated[int, Field(ge=1, le=10_000)]
+    unit_price: Annotated[int, Field(ge=0, le=10**9)]
+
+
+# Strict refuses a JSON array for a tuple once it has become a Python list, hence lax here only.
+Items = Annotated[tuple[Item, ...], Field(min_length=1, max_length=ITEMS_MAX, strict=False)]
+
+
+def total(items: tuple[Item, ...]) -> int:
+    """Return the amount of an order in minor units."""
+    return sum(item.quantity * item.unit_price for item in items)

@@ -1,0 +1,1 @@
+"""What is true: PostgreSQL. The write transaction, queries, migrations, the outbox and its relay."""
