@@ -35,9 +35,7 @@ MAY_BECOME: Final[Mapping[State | None, frozenset[State]]] = MappingProxyType(
         State.VALIDATED: _GIVEN_UP | {State.IN_REVIEW, State.CHARGED, State.REJECTED},
         State.IN_REVIEW: _GIVEN_UP | {State.APPROVED, State.REJECTED},
         State.APPROVED: _GIVEN_UP | {State.CHARGED, State.REJECTED},
-        State.CHARGED: frozenset(
-            {State.SHIPMENT_PREPARED, State.DISPATCH_FAILED, State.REFUNDED}
-        ),
+        State.CHARGED: frozenset({State.SHIPMENT_PREPARED, State.DISPATCH_FAILED, State.REFUNDED}),
         State.SHIPMENT_PREPARED: frozenset(
             {State.SHIPMENT_PREPARED, State.DISPATCHED, State.DISPATCH_FAILED, State.REFUNDED}
         ),

@@ -1,1 +1,1 @@
-"""What is true: PostgreSQL. The write transaction, queries, migrations, the outbox and its relay."""
+"""What is true: PostgreSQL. The write transaction, queries, migrations, outbox and relay."""
