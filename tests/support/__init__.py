@@ -1,0 +1,1 @@
+"""What several test packages share: the servers under test, topics, role processes."""
