@@ -52,9 +52,7 @@ def test_a_command_survives_its_own_wire_format() -> None:
     ],
     ids=lambda value: json.dumps(value)[:70],
 )
-def test_a_bad_command_is_refused_by_the_name_of_its_field(
-    bad: dict[str, Any], field: str
-) -> None:
+def test_a_bad_command_is_refused_by_the_name_of_its_field(bad: dict[str, Any], field: str) -> None:
     with pytest.raises(ValidationError, match=field):
         COMMAND.validate_python(bad)
 

@@ -1,0 +1,72 @@
+"""The whole service on one machine: servers, schema, topics and roles, started and ended as one."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from persistence.migrate import migrate
+
+from devstack import Endpoints, Ports, Stack
+from ingest.processes import Role, running
+from ingest.settings import Settings
+from ingest.topics import create_topics
+
+ROLES: Final = ("ingest", "worker", "relay")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalService:
+    """A running service; ``failed()`` returns when a part of it is gone for good."""
+
+    endpoints: Endpoints
+    settings: Settings
+    roles: list[Role]
+    _stack: Stack
+    _supervisor: asyncio.Task[None]
+
+    async def failed(self) -> str:
+        """Wait until a server dies, and say which and why."""
+        server = asyncio.ensure_future(self._stack.wait_failed())
+        try:
+            await asyncio.wait({server, self._supervisor}, return_when=asyncio.FIRST_COMPLETED)
+            if self._supervisor.done():
+                self._supervisor.result()
+            return server.result()
+        finally:
+            server.cancel()
+            await asyncio.gather(server, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def local_service(
+    directory: Path,
+    ports: Ports,
+    say: Callable[[str], None],
+    environment: Mapping[str, str] | None = None,
+) -> AsyncIterator[LocalService]:
+    """Start everything; the block runs when all parts are ready; then end everything.
+
+    ``directory`` keeps data and logs. ``environment`` overrides the roles' settings. A killed
+    parent leaves no process behind, and what was acknowledged is there at the next start.
+    """
+    async with Stack(directory, ports, say) as stack:
+        variables = {**stack.endpoints.as_env(), **(environment or {})}
+        settings = Settings(**{name.lower(): value for name, value in variables.items()})
+        await asyncio.gather(
+            migrate(settings.db_url),
+            create_topics(
+                settings.kafka_bootstrap_servers,
+                settings.commands_topic,
+                settings.events_topic,
+                settings.dead_letter_topic,
+            ),
+        )
+        say("schema and topics ready")
+        logs = directory / "logs"
+        logs.mkdir(exist_ok=True)
+        roles = [Role(name, variables, logs / f"{name}.log", say) for name in ROLES]
+        async with running(roles) as supervisor:
+            yield LocalService(stack.endpoints, settings, roles, stack, supervisor)

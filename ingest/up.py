@@ -1,0 +1,111 @@
+"""``orders up``: the whole service in the foreground, for development and for a first look."""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+from devstack import Endpoints, Ports, StackError
+from ingest.local import LocalService, local_service
+from ingest.processes import RoleFailed
+
+DIRECTORY: Final = Path(".stack")
+
+
+def run_up() -> int:
+    """Start everything, print the addresses, stay until SIGINT or SIGTERM.
+
+    Returns the exit code: 0 after a signal, 1 when a part could not start or died for good.
+    """
+    return run_until_signalled(_up)
+
+
+def run_until_signalled(main: Callable[[], Awaitable[int]]) -> int:
+    """Run ``main`` and return its code; SIGINT and SIGTERM cancel it, which counts as 0."""
+    return asyncio.run(_until_signalled(main))
+
+
+async def _until_signalled(main: Callable[[], Awaitable[int]]) -> int:
+    task = asyncio.ensure_future(main())
+
+    def stop() -> None:
+        if not task.cancelling():
+            say("\nStopping ...")
+            task.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        say("Stopped.")
+        return 0
+    except (RoleFailed, StackError) as error:
+        say(f"Could not start: {error}")
+        return 1
+
+
+def say(text: str) -> None:
+    """Print a line at once, also into a pipe."""
+    print(text, flush=True)
+
+
+async def _up() -> int:
+    began = time.monotonic()
+    say(f"Starting the order lifecycle service; data and logs in {DIRECTORY}/, Ctrl-C ends it")
+    async with local_service(DIRECTORY, Ports.preferred(say), say) as service:
+        with _endpoints_file(service.endpoints):
+            say(f"Everything is ready after {time.monotonic() - began:.1f} s\n")
+            say(welcome(service))
+            say(f"Gone for good: {await service.failed()}")
+            return 1
+
+
+@contextlib.contextmanager
+def _endpoints_file(endpoints: Endpoints) -> Iterator[None]:
+    path = DIRECTORY / "endpoints.env"
+    path.write_text("".join(f"{name}={value}\n" for name, value in endpoints.as_env().items()))
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def welcome(service: LocalService) -> str:
+    """Return the addresses and the lines to paste into another terminal."""
+    endpoints, settings = service.endpoints, service.settings
+    kcat = f"kcat -P -b {endpoints.kafka_bootstrap} -t {settings.commands_topic}"
+    read = f"kcat -C -b {endpoints.kafka_bootstrap} -t"
+    address = '{"street":"123 Main St","city":"Anytown","state":"CA","zip":"12345"}'
+    elsewhere = '{"street":"9 Side St","city":"Anytown","state":"CA","zip":"12345"}'
+    dear = '[{"sku":"GOLD","quantity":1,"unit_price":90000}]'
+    return f"""\
+  Kafka         {endpoints.kafka_bootstrap}
+  Temporal      {endpoints.temporal_host}:{endpoints.temporal_port}
+  Temporal UI   {endpoints.temporal_ui_url}
+  PostgreSQL    {endpoints.db_url}
+
+Send an order, and see what becomes of it:
+  echo '{{"type":"start","order_id":"A-1","initial_address":{address}}}' | {kcat}
+  {read} {settings.events_topic} -e -q
+
+A dear one waits for a reviewer; approve it (or reject it: "type":"reject"):
+  echo '{{"type":"start","order_id":"A-2","initial_address":{address},\
+"items":{dear},"currency":"USD"}}' | {kcat}
+  echo '{{"type":"approve","order_id":"A-2","reviewed_by":"me"}}' | {kcat}
+
+While it waits, its address may change, and it may be cancelled:
+  echo '{{"type":"update-address","order_id":"A-2","new_address":{elsewhere},\
+"updated_by":"me"}}' | {kcat}
+  echo '{{"type":"cancel","order_id":"A-2","reason":"no longer wanted","cancelled_by":"me"}}' \
+| {kcat}
+
+What could not be read as a command, and why:
+  {read} {settings.dead_letter_topic} -e -q -f '%s\\n  %h\\n'
+
+Ctrl-C ends everything; the orders are there again after the next start.
+"""

@@ -1,0 +1,158 @@
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.support.kcat import needs_kcat, read
+from tests.support.service import Service
+from tests.support.waiting import until
+
+pytestmark = needs_kcat
+
+ADDRESS = {"street": "123 Main St", "city": "Anytown", "state": "CA", "zip": "12345"}
+ELSEWHERE = {"street": "9 Side St", "city": "Anytown", "state": "CA", "zip": "12345"}
+BEGUN = ["order.received", "order.validated"]
+DELIVERED = [
+    "order.payment_charged",
+    "order.shipment_prepared",
+    "order.dispatched",
+    "order.shipped",
+]
+
+
+def start(order_id: str, unit_price: int | None = None) -> str:
+    command: dict[str, Any] = {"type": "start", "order_id": order_id, "initial_address": ADDRESS}
+    if unit_price is not None:
+        items = [{"sku": "S", "quantity": 1, "unit_price": unit_price}]
+        command |= {"items": items, "currency": "USD"}
+    return json.dumps(command)
+
+
+def cancel(order_id: str) -> str:
+    return json.dumps(
+        {"type": "cancel", "order_id": order_id, "reason": "changed my mind", "cancelled_by": "me"}
+    )
+
+
+def move(order_id: str) -> str:
+    return json.dumps(
+        {
+            "type": "update-address",
+            "order_id": order_id,
+            "new_address": ELSEWHERE,
+            "updated_by": "me",
+        }
+    )
+
+
+def decide(verdict: str, order_id: str) -> str:
+    return json.dumps({"type": verdict, "order_id": order_id, "reviewed_by": "me"})
+
+
+async def test_a_start_typed_into_kcat_ships_and_row_trail_and_topic_agree(
+    service: Service,
+) -> None:
+    await service.send(start("A-1"))
+
+    assert await service.story("A-1", "order.shipped") == BEGUN + DELIVERED
+
+    events = await service.events("A-1")
+    assert [event.sequence for event in events] == [1, 2, 3, 4, 5, 6]
+    assert events[0].command_id is not None
+    trail = await service.db.fetch(
+        "SELECT type, sequence FROM events WHERE order_id = 'A-1' ORDER BY sequence"
+    )
+    assert [(row["type"], row["sequence"]) for row in trail] == [
+        (event.type, event.sequence) for event in events
+    ]
+    assert await service.db.fetchval("SELECT state FROM orders WHERE order_id = 'A-1'") == "shipped"
+    payment = await service.db.fetchrow("SELECT * FROM payments WHERE order_id = 'A-1'")
+    assert payment is not None
+    assert payment["status"] == "charged"
+    assert payment["amount"] == events[1].data.amount  # type: ignore[union-attr]
+
+
+async def test_the_address_of_a_waiting_order_may_change_and_the_label_carries_it(
+    service: Service,
+) -> None:
+    await service.send(start("A-1", 90_000))
+    await service.story("A-1", "order.review_requested")
+    await service.send(move("A-1"))
+    await service.story("A-1", "order.address_updated")
+    await service.send(decide("approve", "A-1"))
+
+    await service.story("A-1", "order.shipped")
+
+    label = next(e for e in await service.events("A-1") if e.type == "order.shipment_prepared")
+    assert label.data.address.model_dump() == ELSEWHERE
+
+
+@pytest.mark.parametrize(
+    ("command", "end"),
+    [
+        (cancel, "order.cancelled"),
+        (lambda order: decide("reject", order), "order.rejected"),
+    ],
+    ids=["cancel", "reject"],
+)
+async def test_a_waiting_order_can_be_ended_without_a_charge(
+    service: Service, command: Callable[[str], str], end: str
+) -> None:
+    await service.send(start("A-1", 90_000))
+    await service.story("A-1", "order.review_requested")
+    await service.send(command("A-1"))
+
+    assert await service.story("A-1", end) == [*BEGUN, "order.review_requested", end]
+
+    assert await service.db.fetchval("SELECT count(*) FROM payments WHERE status = 'charged'") == 0
+    ended = (await service.events("A-1"))[-1]
+    assert ended.command_id is not None
+
+
+async def test_fifty_starts_in_one_go_all_ship(service: Service) -> None:
+    await service.send(*[start(f"B-{n}") for n in range(50)])
+
+    async def shipped() -> bool:
+        count = await service.db.fetchval("SELECT count(*) FROM orders WHERE state = 'shipped'")
+        return bool(count == 50)
+
+    await until(shipped, patience=120)
+
+
+async def test_a_broken_message_becomes_a_dead_letter_and_its_neighbours_ship(
+    service: Service,
+) -> None:
+    await service.send(start("A-1"), '{"type": "start", "order_id"', start("A-2"))
+
+    await asyncio.gather(
+        service.story("A-1", "order.shipped"), service.story("A-2", "order.shipped")
+    )
+    assert await read(service.bootstrap, service.topics.dead_letters) == [
+        '{"type": "start", "order_id"'
+    ]
+
+
+async def test_a_cancel_that_overtakes_its_start_takes_effect_when_the_start_comes(
+    service: Service,
+) -> None:
+    await service.send(cancel("A-1"))
+    await service.send(start("A-1"))
+
+    story = await service.story("A-1", "order.cancelled")
+
+    assert "order.shipment_prepared" not in story
+
+
+async def test_a_command_for_an_order_that_ended_is_rejected_by_name_of_its_state(
+    service: Service,
+) -> None:
+    await service.send(start("A-1"))
+    await service.story("A-1", "order.shipped")
+    await service.send(cancel("A-1"))
+
+    await service.story("A-1", "order.command_rejected")
+
+    refused = (await service.events("A-1"))[-1]
+    assert "shipped" in refused.data.reason
