@@ -30,9 +30,9 @@ class Declined(Rejected):
 
 
 class MoveNotAllowed(Rejected):
-    """An order in ``now`` may not become ``then``."""
+    """An order in ``now`` may not become ``then`` (an event type where that has no state)."""
 
-    def __init__(self, order_id: str, now: State | None, then: State) -> None:
+    def __init__(self, order_id: str, now: State | None, then: State | str) -> None:
         super().__init__(f"order {order_id} is {now or 'unknown'} and may not become {then}")
         self.order_id = order_id
         self.now = now

@@ -1,0 +1,160 @@
+"""What is read: orders, their histories, the outcome of commands. Every query has its index."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import asyncpg
+
+from domain.events import EVENT, Event
+from domain.states import State
+from persistence.errors import database_errors
+from persistence.pool import Executor
+from persistence.write import Recorded, recorded
+
+PAGE_MAX: Final = 1000
+
+_ORDER: Final = """
+select order_id, state, address, items, amount, currency, reason, deadline, decide_by, payment_id,
+       shipment_id, tracking_number, sequence, received_at, updated_at
+from orders
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A row of orders, the fold of the order's events; ``amount`` in minor units."""
+
+    order_id: str
+    state: State
+    address: dict[str, str]
+    items: list[dict[str, Any]] | None
+    amount: int | None
+    currency: str | None
+    reason: str | None
+    deadline: datetime
+    decide_by: datetime | None
+    payment_id: str | None
+    shipment_id: str | None
+    tracking_number: str | None
+    sequence: int
+    received_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a command, and of which order."""
+
+    order_id: str
+    recorded: Recorded
+    data: dict[str, Any]
+
+
+async def get_order(conn: Executor, order_id: str) -> Order | None:
+    """Return the order as it stands, or ``None``."""
+    with database_errors(order_id):
+        row = await conn.fetchrow(_ORDER + "where order_id = $1", order_id)
+    return _order(row) if row else None
+
+
+async def history(
+    conn: Executor, order_id: str, after: int = 0, limit: int = PAGE_MAX
+) -> list[Event]:
+    """Return the events of an order id numbered above ``after``, oldest first."""
+    with database_errors(order_id):
+        rows = await conn.fetch(
+            """
+            select type, order_id, sequence, at, state, command_id, data
+            from events where order_id = $1 and sequence > $2 order by sequence limit $3
+            """,
+            order_id,
+            after,
+            limit,
+        )
+    return [_event(row) for row in rows]
+
+
+async def outcome_of(conn: Executor, order_id: str, command_id: str) -> Recorded | None:
+    """Return the event that a command caused on an order, or ``None`` while it has none."""
+    with database_errors(order_id):
+        row = await conn.fetchrow(
+            "select type, sequence, state, at from events where order_id = $1 and command_id = $2",
+            order_id,
+            command_id,
+        )
+    return recorded(row, repeated=True) if row else None
+
+
+async def outcomes_of(conn: Executor, command_id: str) -> list[Outcome]:
+    """Return what a command id caused, for each order it was used on (usually one)."""
+    with database_errors():
+        rows = await conn.fetch(
+            """
+            select order_id, type, sequence, state, at, data
+            from events where command_id = $1 order by order_id
+            """,
+            command_id,
+        )
+    return [
+        Outcome(row["order_id"], recorded(row, repeated=True), json.loads(row["data"]))
+        for row in rows
+    ]
+
+
+async def list_orders(
+    conn: Executor, state: State | None = None, after: str = "", limit: int = 50
+) -> list[Order]:
+    """Return up to ``limit`` orders (in one state) with ids above ``after``, by id.
+
+    The last id of a page is the ``after`` of the next.
+    """
+    where = "where order_id > $1" if state is None else "where order_id > $1 and state = $3"
+    arguments: Sequence[object] = (after, min(limit, PAGE_MAX), *([] if state is None else [state]))
+    with database_errors():
+        rows = await conn.fetch(_ORDER + where + " order by order_id limit $2", *arguments)
+    return [_order(row) for row in rows]
+
+
+async def orders_in_motion(conn: Executor) -> int:
+    """Count the orders whose clock runs: neither ended nor waiting for a person."""
+    with database_errors():
+        count: int = await conn.fetchval(
+            f"select count(*) from orders where {_OPEN} and state <> 'in_review'"  # noqa: S608
+        )
+    return count
+
+
+async def overdue_orders(conn: Executor, before: datetime, limit: int = 100) -> list[Order]:
+    """Return orders still open though their clock ran out before ``before``, oldest first.
+
+    While a person is asked the clock is ``decide_by``, else ``deadline``.
+    """
+    with database_errors():
+        rows = await conn.fetch(
+            f"{_ORDER} where {_OPEN} and coalesce(decide_by, deadline) < $1 "
+            "order by coalesce(decide_by, deadline) limit $2",
+            before,
+            limit,
+        )
+    return [_order(row) for row in rows]
+
+
+_OPEN: Final = "state not in ('shipped', 'rejected', 'cancelled', 'failed')"
+"""Word for word the predicate of the index orders_open."""
+
+
+def _order(row: asyncpg.Record) -> Order:
+    columns = dict(row)
+    columns["state"] = State(columns["state"])
+    columns["address"] = json.loads(columns["address"])
+    columns["items"] = columns["items"] and json.loads(columns["items"])
+    return Order(**columns)
+
+
+def _event(row: asyncpg.Record) -> Event:
+    fields = {**row, "state": row["state"] and State(row["state"]), "data": json.loads(row["data"])}
+    fields["at"] = row["at"].isoformat()
+    return EVENT.validate_json(json.dumps(fields))
