@@ -1,0 +1,95 @@
+"""One stack at a time in a directory."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from devstack.cache import Say
+from devstack.errors import InUse, StackError
+
+_LEFTOVERS_SECONDS = 30.0
+"""Longer than the guardian's grace: what a killed stack left behind ends within that."""
+
+
+async def take_directory(directory: Path, say: Say) -> TextIO:
+    """Make `directory` and lock it; closing the file lets go of it.
+
+    The servers inherit the lock, so it is held until the last of them has ended. If its owner was
+    killed, this waits until they have.
+
+    Raises:
+        InUse: a living process holds it, or leftovers do not end.
+        StackError: the directory cannot be written to.
+    """
+    lock = _open(directory)
+    try:
+        await _take(lock, directory, say)
+    except BaseException:
+        lock.close()
+        raise
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
+
+
+def _open(directory: Path) -> TextIO:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        return (directory / "lock").open("a+")
+    except OSError as error:
+        raise StackError(f"cannot use {directory}: {error}; choose or make another") from None
+
+
+async def _take(lock: TextIO, directory: Path, say: Say) -> None:
+    began, told = time.monotonic(), False
+    while True:
+        try:
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = _owner(lock)
+            if owner is not None:
+                raise InUse(
+                    f"process {owner} uses {directory} already: end it first "
+                    f"(Ctrl-C in its terminal, or kill {owner}), or use another directory"
+                ) from None
+        if not told:
+            told = True
+            say(f"waiting for the servers of an earlier run in {directory} to end")
+        if time.monotonic() - began > _LEFTOVERS_SECONDS:
+            holders = " ".join(map(str, _holders(directory / "lock"))) or "unknown"
+            raise InUse(
+                f"servers of an earlier run still use {directory} (pids: {holders}): end them first"
+            )
+        await asyncio.sleep(0.1)
+
+
+def _owner(lock: TextIO) -> int | None:
+    """The process that took the lock, if it still lives and still has the file open."""
+    lock.seek(0)
+    text = lock.read().strip()
+    if not text:
+        return None
+    try:
+        os.kill(int(text), 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return int(text)
+
+
+def _holders(path: Path) -> Iterator[int]:
+    """The processes that have the lock file open (where there is a /proc)."""
+    for fd in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if fd.readlink() == path and fd.parts[2] != str(os.getpid()):
+                yield int(fd.parts[2])
+        except OSError:  # gone meanwhile, or somebody else's
+            continue
