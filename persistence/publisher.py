@@ -1,0 +1,146 @@
+"""Sends one shard's rows to Kafka, in order, as the only producer whom the broker still hears.
+
+Fencing. A relay that froze after reading its rows and wakes when another one has taken over
+must not publish old events behind newer ones; no check before sending can rule that out. So
+each shard has a transactional id, used for its epoch alone: starting a producer with it makes
+the coordinator raise the epoch, and from the first batch that the new producer writes to a
+partition that partition's leader refuses every batch of an older epoch. What the frozen one
+still gets in before that batch are rows that nobody has overtaken: the new owner read the same
+rows and repeats them. Records go out outside of transactions, so that this costs no marker, no
+extra round trip and no delay.
+
+Source: Kafka's producer id and epoch (KIP-98, KIP-360); tests/integration/persistence has the
+proof on a real broker.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final, Self
+
+import asyncpg
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from aiokafka.partitioner import murmur2
+from aiokafka.producer.message_accumulator import BatchBuilder
+
+from persistence.cloudevents import headers
+
+BATCH_BYTES: Final = 256 * 1024
+REQUEST_MS: Final = 10_000
+
+_hash = lru_cache(maxsize=65_536)(murmur2)
+
+
+@dataclass(slots=True)
+class Sent:
+    """``acknowledged``: outbox ids, per partition all that stand before the first refusal.
+
+    ``refused``: of each partition that stopped, the error and the ids of the refused batch.
+    """
+
+    acknowledged: list[int] = field(default_factory=list)
+    refused: list[tuple[KafkaError, list[int]]] = field(default_factory=list)
+
+
+class Publisher:
+    """The producer of one shard.
+
+    ``spent`` after a refusal: its sequence numbers have a hole then, stop it and start another.
+    ``batch_bytes``: how large its batches are, or how large those of the next one should be.
+    """
+
+    def __init__(self, producer: AIOKafkaProducer, topic: str, batch_bytes: int) -> None:
+        self._producer = producer
+        self._topic = topic
+        self.batch_bytes = batch_bytes
+        self.spent = False
+
+    @classmethod
+    async def start(
+        cls, bootstrap: str, topic: str, shard: int, batch_bytes: int = BATCH_BYTES
+    ) -> Self:
+        """Connect, and shut out every producer that was started for this shard before.
+
+        Call it only while holding the shard's lock, and read the rows afterwards. Raises
+        ``KafkaError`` when the broker does not answer or has no such topic.
+        """
+        producer = AIOKafkaProducer(
+            bootstrap_servers=bootstrap,
+            client_id=f"orders-relay-{shard}",
+            transactional_id=f"{topic}-relay-{shard}",
+            max_batch_size=batch_bytes,
+            request_timeout_ms=REQUEST_MS,
+        )
+        publisher = cls(producer, topic, batch_bytes)
+        try:
+            await producer.start()
+            # Keeps id and epoch, and sends plain idempotent batches from here on.
+            producer._txn_manager.transactional_id = None  # noqa: SLF001
+            await producer.partitions_for(topic)
+        except BaseException:
+            await publisher.stop()
+            raise
+        return publisher
+
+    async def send(self, rows: Sequence[asyncpg.Record]) -> Sent:
+        """Send rows in their order and wait for the broker; a partition stops at a refusal.
+
+        While the broker is away this waits, however long. Rows of one key go to one partition,
+        and a batch is sent only when the one before it is acknowledged.
+        """
+        partitions = sorted(await self._producer.partitions_for(self._topic))
+        if not partitions:
+            raise UnknownTopicOrPartitionError(f"topic {self._topic} has no partitions")
+        of_partition: dict[int, list[asyncpg.Record]] = defaultdict(list)
+        for row in rows:
+            hashed = _hash(row["aggregateid"].encode()) & 0x7FFFFFFF
+            of_partition[partitions[hashed % len(partitions)]].append(row)
+        sent = Sent()
+        await asyncio.gather(
+            *(self._send_to(partition, rows, sent) for partition, rows in of_partition.items())
+        )
+        return sent
+
+    async def _send_to(self, partition: int, rows: list[asyncpg.Record], sent: Sent) -> None:
+        start = 0
+        while start < len(rows):
+            batch, end = self._fill(rows, start)
+            ids = [row["id"] for row in rows[start:end]]
+            try:
+                await (await self._producer.send_batch(batch, self._topic, partition=partition))
+            except KafkaError as error:
+                self.spent = True
+                sent.refused.append((error, ids))
+                return
+            sent.acknowledged.extend(ids)
+            start = end
+
+    def _fill(self, rows: list[asyncpg.Record], start: int) -> tuple[BatchBuilder, int]:
+        """Return a batch and the index of the first row that is not in it."""
+        batch = self._producer.create_batch()
+        end = start
+        while end < len(rows) and batch.append(
+            timestamp=int(rows[end]["at"].timestamp() * 1000),
+            key=rows[end]["aggregateid"].encode(),
+            value=rows[end]["payload"].encode(),
+            headers=headers(rows[end]),
+        ):
+            end += 1
+        return batch, end
+
+    async def stop(self) -> None:
+        """Close, giving up whatever is not acknowledged: none of it is sent any more.
+
+        aiokafka's own ``stop`` waits for the broker without limit, so its sender is ended first.
+        """
+        sender = self._producer._sender  # noqa: SLF001
+        if sender.sender_task is not None and not sender.sender_task.done():
+            sender.sender_task.cancel()
+            with suppress(KafkaError):
+                await sender.sender_task
+        self._producer._message_accumulator.fail_all(KafkaError("given up"))  # noqa: SLF001
+        await self._producer.stop()
