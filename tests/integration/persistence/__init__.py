@@ -1,0 +1,1 @@
+"""The write transaction, the queries, the outbox and its relay, over real servers."""
