@@ -1,0 +1,76 @@
+"""The command line ``orders``. Heavy modules are imported by the command that needs them."""
+
+import typer
+
+app = typer.Typer(
+    name="orders",
+    help="Drives each order that arrives as a Kafka command to its end.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+dead_letters = typer.Typer(
+    help="Look at records that could not become a command, and send them again.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(dead_letters, name="dead-letters")
+
+
+def _run(name: str) -> None:
+    from ingest import roles
+    from ingest.program import RoleMain, run_role
+
+    main: RoleMain = getattr(roles, name)
+    raise typer.Exit(run_role(name, main))
+
+
+@app.command()
+def up() -> None:
+    """Start everything on this machine and stay in the foreground."""
+    from ingest.up import run_up
+
+    raise typer.Exit(run_up())
+
+
+@app.command()
+def demo() -> None:
+    """Start everything, send a mixed bag of orders, print each order's story."""
+    from ingest.demo import run_demo
+
+    raise typer.Exit(run_demo())
+
+
+@app.command()
+def ingest() -> None:
+    """Role: take commands from Kafka to their orders."""
+    _run("ingest")
+
+
+@app.command()
+def relay() -> None:
+    """Role: publish what has happened on Kafka."""
+    _run("relay")
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the version of this program."""
+    _run("migrate")
+
+
+@app.command()
+def topics() -> None:
+    """Create the topics that are missing."""
+    _run("topics")
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Dead letters: records that can never become a command, kept verbatim with the reason.
+
+A dead letter has key, value and headers of its record and stands on the partition of the same
+number; readable ``dlt.*`` headers say where it came from and what was wrong. Its id is
+``topic-partition-offset`` of the record's first place.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final, Protocol
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from domain.errors import Unavailable
+from ingest.decode import (
+    ORIGINAL_OFFSET,
+    ORIGINAL_PARTITION,
+    ORIGINAL_TOPIC,
+    Record,
+    original_place,
+)
+from ingest.topics import DEAD_LETTER_BYTES_MAX
+
+PREFIX: Final = "dlt."
+ORIGINAL_TIMESTAMP: Final = "dlt.original.timestamp"
+ERROR_CLASS: Final = "dlt.error.class"
+ERROR_MESSAGE: Final = "dlt.error.message"
+ATTEMPTS: Final = "dlt.attempts"
+MESSAGE_CHARACTERS_MAX: Final = 2_000
+
+Headers = list[tuple[str, bytes]]
+
+
+class TimedRecord(Record, Protocol):
+    """A record with the time (milliseconds since 1970) at which it was written."""
+
+    timestamp: int
+
+
+def make_producer(bootstrap_servers: str) -> AIOKafkaProducer:
+    """Return a producer, not started, that neither loses nor repeats what it acknowledges."""
+    return AIOKafkaProducer(
+        bootstrap_servers=bootstrap_servers,
+        enable_idempotence=True,
+        acks="all",
+        max_request_size=DEAD_LETTER_BYTES_MAX,
+    )
+
+
+class DeadLetters:
+    """Writes dead letters to ``topic``."""
+
+    def __init__(self, producer: AIOKafkaProducer, topic: str) -> None:
+        self._producer = producer
+        self._topic = topic
+
+    async def bury(self, record: TimedRecord, error: Exception) -> None:
+        """Write the dead letter of a record; returns after all replicas acknowledged it.
+
+        Died before that, the record's offset is not committed and it is read again. Raises
+        ``Unavailable`` when Kafka does not take it: try again.
+        """
+        headers = verbatim(record.headers) + _story(record, error)
+        try:
+            partitions = await self._producer.partitions_for(self._topic)
+            await self._producer.send_and_wait(
+                self._topic,
+                key=record.key,
+                value=record.value,
+                headers=headers,
+                partition=record.partition % len(partitions),
+            )
+        except KafkaError as problem:
+            raise Unavailable(f"no dead letter for {place(record)}: {problem!r}") from problem
+
+
+def verbatim(headers: Sequence[tuple[str, bytes | None]]) -> Headers:
+    """Return the headers a record had before it became a dead letter."""
+    # aiokafka types a header's value as bytes and writes None as well: null is what it was.
+    return [(k, v) for k, v in headers if not k.startswith(PREFIX)]  # type: ignore[misc]
+
+
+def place(record: Record) -> str:
+    """Return ``topic[partition]@offset`` for people."""
+    return f"{record.topic}[{record.partition}]@{record.offset}"
+
+
+def attempts(headers: Sequence[tuple[str, bytes | None]]) -> int:
+    """Return how often a record failed already; 0 when it says nothing readable."""
+    value = dict(headers).get(ATTEMPTS) or b""
+    return int(value) if value.isdigit() and len(value) < 10 else 0
+
+
+def _story(record: TimedRecord, error: Exception) -> Headers:
+    topic, partition, offset = original_place(record)
+    replayed = (topic, partition, offset) != (record.topic, record.partition, record.offset)
+    written = dict(record.headers).get(ORIGINAL_TIMESTAMP) if replayed else None
+    texts = {
+        ORIGINAL_TOPIC: topic,
+        ORIGINAL_PARTITION: str(partition),
+        ORIGINAL_OFFSET: str(offset),
+        ERROR_CLASS: type(error).__name__,
+        ERROR_MESSAGE: str(error)[:MESSAGE_CHARACTERS_MAX],
+        ATTEMPTS: str(attempts(record.headers) + 1),
+    }
+    timestamp = written or _readable(record.timestamp).encode()
+    story = [(name, text.encode("utf-8", "replace")) for name, text in texts.items()]
+    return [*story, (ORIGINAL_TIMESTAMP, timestamp)]
+
+
+def _readable(milliseconds: int) -> str:
+    try:
+        moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (OverflowError, ValueError, OSError):  # producers may write any number
+        return str(milliseconds)
+    return moment.isoformat(timespec="milliseconds")

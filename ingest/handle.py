@@ -1,0 +1,89 @@
+"""What is done with one command: one Temporal call, or an answer that it came too late."""
+
+from enum import StrEnum
+from typing import Final
+
+import asyncpg
+from temporalio.client import Client
+
+from domain.commands import StartOrder
+from domain.events import CommandRejected
+from domain.states import State
+from ingest.outage import Outage
+from orchestration.contract import CommandMessage, Delivery, OrderPolicy
+from orchestration.temporal_client import deliver
+from persistence.queries import get_order, outcome_of
+from persistence.write import Change, record
+
+
+class Outcome(StrEnum):
+    """What became of a record, as far as ingest can tell."""
+
+    DELIVERED = "delivered"
+    DUPLICATE = "duplicate"
+    REJECTED = "rejected"
+    DEAD_LETTERED = "dead_lettered"
+
+
+class CommandHandler:
+    """Hands commands to their workflows.
+
+    Safe to call again with the same command, and to die on any line: the workflow knows a
+    command by its id, and so does the write of a rejection.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        pool: asyncpg.Pool,
+        policy: OrderPolicy,
+        task_queue: str,
+    ) -> None:
+        self.temporal: Final = Outage("Temporal")
+        self.postgresql: Final = Outage("PostgreSQL")
+        self._client = client
+        self._pool = pool
+        self._policy = policy
+        self._task_queue = task_queue
+
+    async def handle(self, message: CommandMessage) -> Outcome:
+        """Deliver the command, for as long as it takes.
+
+        Raises ``Rejected`` when Temporal or PostgreSQL will never take it.
+        """
+        delivery = await self.temporal.outlast(
+            lambda: deliver(self._client, message, self._policy, self._task_queue)
+        )
+        if delivery is Delivery.DELIVERED:
+            return Outcome.DELIVERED
+        return await self.postgresql.outlast(lambda: self._too_late(message))
+
+    async def _too_late(self, message: CommandMessage) -> Outcome:
+        command = message.command
+        if command.command_id is None:
+            raise ValueError("ingest gives every command an id")
+        if await outcome_of(self._pool, command.order_id, command.command_id):
+            return Outcome.DUPLICATE
+        order = await get_order(self._pool, command.order_id)
+        change = Change(
+            order_id=command.order_id,
+            key=f"command:{command.command_id}",
+            data=CommandRejected(
+                command_type=command.type,
+                reason=_reason(
+                    order.state if order else None, is_start=isinstance(command, StartOrder)
+                ),
+            ),
+            command_id=command.command_id,
+            traceparent=message.traceparent,
+        )
+        recorded = await record(self._pool, change)
+        return Outcome.DUPLICATE if recorded.repeated else Outcome.REJECTED
+
+
+def _reason(state: State | None, *, is_start: bool) -> str:
+    if state is None:
+        return "unknown order: its workflow ended without a start"
+    if is_start:
+        return f"already started: the order is {state}"
+    return f"too late: the order is {state}"
