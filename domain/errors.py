@@ -48,4 +48,8 @@ class Unavailable(OrderError):
 
 
 class PartnerUnavailable(Unavailable):
-    """A partner did not answer, or answered that it cannot just now."""
+    """A partner did not answer, or answered that it cannot just now, after ``attempts`` calls."""
+
+    def __init__(self, reason: str, attempts: int = 1) -> None:
+        super().__init__(reason)
+        self.attempts = attempts

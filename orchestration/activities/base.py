@@ -1,0 +1,148 @@
+"""The tools all activities work with, and how they ask a partner."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+
+import asyncpg
+from temporalio import activity
+
+from domain.events import TYPE_OF, EventData
+from domain.model import Model, OrderId
+from domain.payments import PaymentStatus
+from orchestration import timing
+from orchestration.gateways import Gateways
+from orchestration.patience import Attempts, Pace
+from persistence import write
+
+T = TypeVar("T")
+
+_CLASS_OF: Final = {name: data for data, name in TYPE_OF.items()}
+
+
+class OrderInput(Model):
+    """What every activity is told: the order, and the trace it belongs to."""
+
+    order_id: OrderId
+    traceparent: str | None = None
+
+
+class Write(OrderInput):
+    """One event to be written; ``event_type`` is the type of ``data``."""
+
+    key: str
+    event_type: str
+    data: dict[str, Any]
+    command_id: str | None = None
+    payment: PaymentStatus | None = None
+
+    @classmethod
+    def of(
+        cls,
+        order_id: str,
+        key: str,
+        data: EventData,
+        command_id: str | None = None,
+        traceparent: str | None = None,
+        payment: PaymentStatus | None = None,
+    ) -> "Write":
+        """Make the input from an event's data."""
+        return cls(
+            order_id=order_id,
+            traceparent=traceparent,
+            key=key,
+            event_type=TYPE_OF[type(data)],
+            data=data.model_dump(mode="json", exclude_none=True),
+            command_id=command_id,
+            payment=payment,
+        )
+
+    def event(self) -> EventData:
+        """Return the event's data as its class."""
+        return _CLASS_OF[self.event_type].model_validate(self.data, strict=False)
+
+
+class Budget:
+    """The time an activity has for its partners: ``LOCAL_BUDGET``, or what Temporal gives it."""
+
+    def __init__(self) -> None:
+        info = activity.info()
+        used = (info.started_time - info.scheduled_time).total_seconds()
+        given = [
+            limit.total_seconds() - waited - timing.ACTIVITY_MARGIN
+            for limit, waited in (
+                (info.schedule_to_close_timeout, used),
+                (info.start_to_close_timeout, 0.0),
+            )
+            if limit
+        ]
+        if info.is_local:
+            given.append(timing.LOCAL_BUDGET)
+        self._ends = time.monotonic() + min(given)
+
+    def left(self) -> float:
+        """Return the seconds left; never so few that no call can be made."""
+        return max(self._ends - time.monotonic(), timing.ATTEMPT_TIMEOUT_MIN)
+
+
+class Activities:
+    """Base of the activity classes: holds the pool and the gateways of this worker."""
+
+    def __init__(self, pool: asyncpg.Pool, gateways: Gateways) -> None:
+        self.pool = pool
+        self.gateways = gateways
+        self._pace: dict[str, Pace] = defaultdict(Pace)
+
+    @activity.defn
+    async def record(self, change: Write) -> None:
+        """Write one event; raises as ``persistence.write.record``.
+
+        A command that had another outcome in an earlier life of its order (rejected as unknown,
+        then delivered again) keeps that one; the event is then written without it.
+        """
+        recorded = await self.write(
+            change.key, change, change.event(), change.command_id, change.payment
+        )
+        if recorded.repeated and recorded.type != change.event_type:
+            await self.write(change.key, change, change.event(), None, change.payment)
+
+    async def write(
+        self,
+        key: str,
+        order: OrderInput,
+        data: EventData,
+        command_id: str | None = None,
+        payment: PaymentStatus | None = None,
+    ) -> write.Recorded:
+        """Write one event under its idempotency key."""
+        change = write.Change(order.order_id, key, data, command_id, order.traceparent, payment)
+        return await write.record(self.pool, change)
+
+    async def ask(self, operation: str, budget: Budget, call: Callable[[], Awaitable[T]]) -> T:
+        """Call a partner as often as the budget allows, telling Temporal how it goes.
+
+        Raises ``Declined``, or ``PartnerUnavailable`` with the last error.
+        """
+        attempts = Attempts(call, self._pace[operation], budget.left())
+        if activity.info().is_local:
+            return await attempts.answer()
+        async with _heartbeats(attempts):
+            return await attempts.answer()
+
+
+@asynccontextmanager
+async def _heartbeats(attempts: Attempts[Any]) -> AsyncIterator[None]:
+    async def beat() -> None:
+        while True:
+            activity.heartbeat(attempts.count, attempts.last_error)
+            await asyncio.sleep(timing.HEARTBEAT_EVERY)
+
+    beating = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)

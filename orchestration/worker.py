@@ -1,0 +1,110 @@
+"""The worker process: both task queues, until it is told to stop."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+import asyncpg
+from temporalio.client import Client
+from temporalio.worker import (
+    PollerBehaviorAutoscaling,
+    UnsandboxedWorkflowRunner,
+    Worker,
+    WorkflowRunner,
+)
+
+from orchestration import timing
+from orchestration.activities.order import OrderActivities
+from orchestration.activities.shipping import ShippingActivities
+from orchestration.gateways import Gateways
+from orchestration.workflows.order import OrderWorkflow
+from orchestration.workflows.shipping import ShippingWorkflow
+
+AT_ONCE: Final = 500
+"""Workflow tasks, local and regular activities that a worker runs at the same time, each."""
+
+
+async def run_worker(
+    client: Client,
+    pool: asyncpg.Pool,
+    gateways: Gateways,
+    order_task_queue: str,
+    shipping_task_queue: str,
+    stop: asyncio.Event,
+) -> None:
+    """Serve both task queues until ``stop`` is set, then finish what runs.
+
+    Raises what a worker died of. What was running when the process is killed is given to
+    another worker by Temporal: see ``timing`` for how soon.
+    """
+    orders, shipments = workers(client, pool, gateways, order_task_queue, shipping_task_queue)
+    async with AsyncExitStack() as running:
+        fatal = [
+            asyncio.create_task(worker.run(), name=worker.task_queue)
+            for worker in (orders, shipments)
+        ]
+        running.push_async_callback(_end, (orders, shipments), fatal)
+        told = asyncio.create_task(stop.wait())
+        await asyncio.wait([told, *fatal], return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
+
+
+def workers(
+    client: Client,
+    pool: asyncpg.Pool,
+    gateways: Gateways,
+    order_task_queue: str,
+    shipping_task_queue: str,
+    runner: WorkflowRunner | None = None,
+) -> tuple[Worker, Worker]:
+    """Make the workers of both task queues; ``runner`` is unsandboxed unless given."""
+    order, shipping = OrderActivities(pool, gateways), ShippingActivities(pool, gateways)
+    of_orders = [
+        order.open,
+        order.find_state,
+        order.receive,
+        order.validate,
+        order.charge,
+        order.refund,
+        order.confirm,
+        order.record,
+        shipping.withdraw,
+    ]
+    of_shipments = [shipping.prepare, shipping.dispatch, shipping.withdraw, shipping.record]
+    runner = runner or UnsandboxedWorkflowRunner()
+    return (
+        _worker(client, order_task_queue, OrderWorkflow, of_orders, runner),
+        _worker(client, shipping_task_queue, ShippingWorkflow, of_shipments, runner),
+    )
+
+
+def _worker(
+    client: Client,
+    task_queue: str,
+    workflow: type,
+    activities: Sequence[Any],
+    runner: WorkflowRunner,
+) -> Worker:
+    return Worker(
+        client,
+        task_queue=task_queue,
+        workflows=[workflow],
+        activities=activities,
+        workflow_runner=runner,
+        max_concurrent_workflow_tasks=AT_ONCE,
+        max_concurrent_local_activities=AT_ONCE,
+        max_concurrent_activities=AT_ONCE,
+        max_cached_workflows=2 * AT_ONCE,
+        sticky_queue_schedule_to_start_timeout=timing.STICKY_TIMEOUT,
+        workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
+        activity_task_poller_behavior=PollerBehaviorAutoscaling(),
+        max_heartbeat_throttle_interval=timing.HEARTBEAT_TIMEOUT / 2,
+        default_heartbeat_throttle_interval=timing.HEARTBEAT_TIMEOUT / 2,
+        graceful_shutdown_timeout=timing.GRACEFUL_SHUTDOWN,
+    )
+
+
+async def _end(workers: Sequence[Worker], running: Sequence[asyncio.Task[None]]) -> None:
+    await asyncio.gather(*(worker.shutdown() for worker in workers))
+    await asyncio.gather(*running)

@@ -1,0 +1,166 @@
+"""OrderWorkflow: an order from its start command to its end."""
+
+from datetime import timedelta
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from domain.commands import ApproveOrder
+    from domain.errors import Unavailable
+    from domain.events import Approved, ReviewRequested
+    from domain.model import total
+    from domain.states import TERMINAL, State
+    from orchestration.activities.base import OrderInput
+    from orchestration.activities.order import (
+        Bill,
+        OpenOrder,
+        OrderActivities,
+        ValidateOrder,
+        payment_id,
+    )
+    from orchestration.contract import (
+        ORDER_WORKFLOW,
+        STATUS_QUERY,
+        CommandMessage,
+        OrderPolicy,
+        Status,
+    )
+    from orchestration.gateways.sales import Basket
+    from orchestration.workflows.order_commands import OrderCommands
+    from orchestration.workflows.order_endings import OrderEndings
+    from orchestration.workflows.order_shipping import OrderShipping
+    from orchestration.workflows.steps import Interrupted, Refused
+
+
+@workflow.defn(name=ORDER_WORKFLOW)
+class OrderWorkflow(OrderCommands, OrderShipping, OrderEndings):
+    """Drives one order; see ``_drive`` for its story."""
+
+    @workflow.init
+    def __init__(self, policy: OrderPolicy) -> None:
+        super().__init__(policy)
+
+    @workflow.run
+    async def run(self, policy: OrderPolicy) -> State | None:  # noqa: ARG002 - read in init
+        """Drive the order and answer every command; returns the state it ended in."""
+        await self._wait_for_start()
+        if await self._open():
+            await self._drive()
+        await self._answer_the_rest()
+        return self._state
+
+    async def _drive(self) -> None:
+        try:
+            await self._receive()
+            await self._validate()
+            await self._review()
+            await self._charge()
+            await self._ship()
+        except Interrupted:
+            await self._cancel()
+        except Refused as no:
+            await self._reject(no)
+        except Unavailable as trouble:
+            await self._fail(str(trouble))
+        if self._tracking_number:
+            await self._confirm(self._tracking_number)
+
+    async def _open(self) -> bool:
+        """Apply the start; tell whether there is an order to be driven."""
+        assert self._start is not None  # noqa: S101
+        while True:
+            deadline = workflow.now() + timedelta(seconds=self._policy.timeout_seconds)
+            order = OpenOrder(
+                **self._order(),
+                command_id=self._start.command_id or "",
+                address=self._start.initial_address,
+                deadline=deadline,
+            )
+            try:
+                opened = await self._steps.take(OrderActivities.open, order, until=deadline)
+            except Unavailable:
+                continue  # not applied, so the clock has not started
+            except Refused as no:
+                self._ending = str(no)
+                return False
+            break
+        self._deadline, self._bill = opened.deadline, opened.bill
+        self._shipment_id, self._state = opened.shipment_id, opened.state
+        self._address = self._start.initial_address
+        return self._state not in TERMINAL
+
+    async def _receive(self) -> None:
+        """Learn what was ordered, from the start or from sales."""
+        start = self._start
+        if start and start.items and start.currency:
+            self._basket = Basket(items=start.items, currency=start.currency)
+        else:
+            self._basket = await self._work(OrderActivities.receive, OrderInput(**self._order()))
+
+    async def _validate(self) -> None:
+        order = ValidateOrder(**self._order(), basket=self._basket, address=self._address)
+        await self._work(OrderActivities.validate, order)
+        self._state = State.VALIDATED
+
+    async def _review(self) -> None:
+        """Ask a person where the policy says so; the order's clock stands still meanwhile."""
+        asks = self._reason_for_review()
+        if asks is None:
+            return
+        asked_at = workflow.now()
+        pauses = self._policy.review_timeout_seconds > 0
+        waits = timedelta(seconds=self._policy.review_timeout_seconds)
+        decide_by = asked_at + waits if pauses else self._work_until()
+        requested = ReviewRequested(
+            reason=asks,
+            amount=total(self._basket.items),
+            currency=self._basket.currency,
+            decide_by=decide_by,
+        )
+        await self._write("review-requested", requested)
+        self._state = State.IN_REVIEW
+        await self._wait(lambda: bool(self._decision or self._cancel_asked), decide_by)
+        if self._cancel_asked:
+            raise Interrupted
+        await self._decide(self._decision, workflow.now() - asked_at if pauses else timedelta(0))
+
+    async def _decide(self, decision: CommandMessage | None, stood_still: timedelta) -> None:
+        if decision is None:
+            raise Refused("Declined", "review timed out")
+        command = decision.command
+        if not isinstance(command, ApproveOrder):
+            raise Refused("Declined", getattr(command, "reason", None) or "rejected in review")
+        self._deadline += stood_still
+        approved = Approved(
+            reviewed_by=command.reviewed_by, reason=command.reason, deadline=self._deadline
+        )
+        await self._write("approved", approved, decision)
+        self._state, self._decision = State.APPROVED, None
+
+    def _reason_for_review(self) -> str | None:
+        amount, policy = total(self._basket.items), self._policy
+        if policy.review == "manual":
+            return "every order is reviewed"
+        if policy.review == "above" and amount > policy.review_above:
+            return f"amount {amount} is above {policy.review_above}"
+        return None
+
+    async def _charge(self) -> None:
+        self._bill = Bill(
+            **self._order(),
+            payment_id=payment_id(self._order_id),
+            amount=total(self._basket.items),
+            currency=self._basket.currency,
+        )
+        await self._work(OrderActivities.charge, self._bill)
+        self._state = State.CHARGED
+
+    @workflow.query(name=STATUS_QUERY)
+    def status(self) -> Status:
+        """Return where the order is and how the running step is getting on."""
+        return Status(
+            **self._steps.progress(),
+            state=self._state,
+            deadline=getattr(self, "_deadline", None),
+            shipping=self._child.id if self._child else None,
+        )

@@ -1,0 +1,166 @@
+"""The commands an order takes while it is driven, and the answers to those it does not."""
+
+from collections import OrderedDict
+from datetime import datetime, timedelta
+from typing import Final
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError, FailureError
+
+with workflow.unsafe.imports_passed_through():
+    from domain.commands import CancelOrder, StartOrder, UpdateAddress
+    from domain.events import AddressUpdated, CommandRejected
+    from domain.states import TERMINAL, State
+    from orchestration.activities.base import Activities, OrderInput
+    from orchestration.activities.order import OrderActivities
+    from orchestration.contract import COMMAND_SIGNAL, CommandMessage, OrderPolicy
+    from orchestration.workflows.order_in_hand import OrderInHand
+    from orchestration.workflows.steps import Steps
+
+COMMANDS_REMEMBERED: Final = 1000
+"""By id; the unique index on (order_id, command_id) stands behind for those forgotten."""
+
+
+class OrderCommands(OrderInHand):
+    """Takes commands one at a time, in order of arrival; each gets exactly one outcome.
+
+    A cancel and a reviewer's decision are left for the story to carry out: its event is their
+    outcome, or ``_answer_the_rest`` refuses them.
+    """
+
+    def __init__(self, policy: OrderPolicy) -> None:
+        super().__init__(policy)
+        self._early: list[tuple[datetime, CommandMessage]] = []
+        self._seen: OrderedDict[str | None, None] = OrderedDict()
+        self._replies = Steps()
+
+    @workflow.signal(name=COMMAND_SIGNAL)
+    async def command(self, message: CommandMessage) -> None:
+        """Take a command, each id once."""
+        async with self._in_turn:
+            if message.command.command_id in self._seen:
+                return
+            self._seen[message.command.command_id] = None
+            if len(self._seen) > COMMANDS_REMEMBERED:
+                self._seen.popitem(last=False)
+            await self._take(message)
+
+    async def _take(self, message: CommandMessage) -> None:
+        if isinstance(message.command, StartOrder):
+            await self._take_start(message, message.command)
+        elif self._start is None:
+            await self._take_early(message)
+        else:
+            await self._obey(message)
+
+    async def _take_start(self, message: CommandMessage, start: StartOrder) -> None:
+        if self._start is not None:
+            await self._refuse(message, "the order has been started already")
+            return
+        self._start, self._traceparent = start, message.traceparent
+        while self._early:
+            await self._obey(self._early.pop(0)[1])
+
+    async def _take_early(self, message: CommandMessage) -> None:
+        """Keep a command that overtook its start, unless the order had its life long ago."""
+        order = OrderInput(**self._order())
+        standing = await self._replies.take(OrderActivities.find_state, order)
+        if standing is not None:
+            await self._refuse(message, f"too late: the order is {standing}")
+            return
+        ttl = timedelta(seconds=self._policy.early_command_ttl_seconds)
+        self._early.append((workflow.now() + ttl, message))
+
+    async def _wait_for_start(self) -> None:
+        """Let commands that came early wait for their start, each for its time.
+
+        A run that sees no start ends failed, so that the id can be used again.
+        """
+        await workflow.wait_condition(lambda: bool(self._start or self._seen))
+        while self._start is None:
+            if self._early:
+                await self._let_one_expire()
+            else:
+                await workflow.wait_condition(self._started_or_idle)
+                if self._start is None and not self._early:
+                    text = f"no start of order {self._order_id} has come"
+                    raise ApplicationError(text, type="UnknownOrder", non_retryable=True)
+
+    async def _let_one_expire(self) -> None:
+        expires, message = self._early[0]
+        if not await self._wait(lambda: self._start is not None, expires):
+            self._early.pop(0)
+            ttl = self._policy.early_command_ttl_seconds
+            await self._refuse(message, f"unknown order: no start has come within {ttl} s")
+
+    def _started_or_idle(self) -> bool:
+        return self._start is not None or workflow.all_handlers_finished()
+
+    async def _obey(self, message: CommandMessage) -> None:
+        await workflow.wait_condition(lambda: bool(self._state or self._ending))
+        command = message.command
+        if late := self._too_late():
+            await self._refuse(message, late)
+        elif isinstance(command, CancelOrder):
+            await self._take_cancel(message)
+        elif isinstance(command, UpdateAddress):
+            await self._take_address(message, command)
+        elif self._state is not State.IN_REVIEW:
+            await self._refuse(message, f"no decision is asked for: {self._where()}")
+        elif self._decision is not None:
+            await self._refuse(message, "another reviewer has decided already")
+        else:
+            self._decision = message
+
+    async def _take_cancel(self, message: CommandMessage) -> None:
+        if self._cancel_asked is not None:
+            await self._refuse(message, "a cancel is being carried out already")
+            return
+        self._cancel_asked = message
+        if self._child is not None:
+            await self._tell_shipping(message)
+
+    async def _take_address(self, message: CommandMessage, command: UpdateAddress) -> None:
+        if self._cancel_asked is not None:
+            await self._refuse(message, "too late: the order is being cancelled")
+        elif self._child is None:
+            self._address = command.new_address
+            data = AddressUpdated(address=command.new_address, updated_by=command.updated_by)
+            await self._answer(message, data)
+        elif not await self._tell_shipping(message):
+            await self._obey(message)
+
+    async def _tell_shipping(self, message: CommandMessage) -> bool:
+        """Pass a command on; ``False``, once it is known how, when the shipment is over."""
+        assert self._child is not None  # noqa: S101
+        try:
+            await self._child.signal(COMMAND_SIGNAL, message)
+        except FailureError:
+            await workflow.wait_condition(lambda: self._child is None)
+            return False
+        return True
+
+    async def _answer_the_rest(self) -> None:
+        """Leave no command without an outcome: neither a cancel nor a decision that lost a race."""
+        for message in (self._cancel_asked, self._decision):
+            if message is not None:
+                await self._refuse(message, self._too_late() or self._where())
+        await workflow.wait_condition(workflow.all_handlers_finished)
+
+    async def _refuse(self, message: CommandMessage, reason: str) -> None:
+        rejected = CommandRejected(command_type=message.command.type, reason=reason[:500])
+        await self._answer(message, rejected)
+
+    async def _answer(
+        self, message: CommandMessage, data: AddressUpdated | CommandRejected
+    ) -> None:
+        event = self._event(f"command:{message.command.command_id}", data, message)
+        await self._replies.take(Activities.record, event)
+
+    def _too_late(self) -> str | None:
+        if self._state in TERMINAL or self._state is State.DISPATCHED:
+            return f"too late: {self._where()}"
+        return self._ending
+
+    def _where(self) -> str:
+        return f"the order is {self._state}"
