@@ -50,6 +50,12 @@ def ingest() -> None:
 
 
 @app.command()
+def worker() -> None:
+    """Role: drive orders and call the partners."""
+    _run("worker")
+
+
+@app.command()
 def relay() -> None:
     """Role: publish what has happened on Kafka."""
     _run("relay")

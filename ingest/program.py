@@ -125,8 +125,11 @@ async def patiently(server: str, call: Callable[[], Awaitable[ResultT]]) -> Resu
         before_sleep=say_once,
         reraise=True,
     )
+    async def attempt() -> ResultT:
+        return await call()
+
     try:
-        return await retrying(call)
+        return await retrying(attempt)
     except Unavailable as error:
         raise CannotStart(f"{server} does not answer ({error}): {REMEDY[server]}") from error
 

@@ -1,8 +1,9 @@
 """The roles of the service, built from real parts: ingest, worker, relay, migrate, topics."""
 
 import asyncio
-from contextlib import AsyncExitStack
-from typing import Final
+import os
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import TYPE_CHECKING, Final
 
 from aiokafka.errors import KafkaError
 
@@ -17,7 +18,11 @@ from ingest.settings import Settings
 from ingest.topics import check_topics, create_topics
 from orchestration.contract import OrderPolicy
 
-DATABASE_CONNECTIONS: Final = 8
+if TYPE_CHECKING:
+    from orchestration.gateways import Gateways
+
+INGEST_CONNECTIONS: Final = 8
+WORKER_CONNECTIONS: Final = 16
 
 
 def policy(settings: Settings) -> OrderPolicy:
@@ -35,7 +40,7 @@ def policy(settings: Settings) -> OrderPolicy:
 async def ingest(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     """Consume commands; ready when the group has given this process its partitions."""
     async with AsyncExitStack() as stack:
-        pool = await open_database(settings, "ingest", DATABASE_CONNECTIONS)
+        pool = await open_database(settings, "ingest", INGEST_CONNECTIONS)
         stack.push_async_callback(pool.close)
         client = await open_temporal(settings)
         await patiently("Kafka", lambda: _topics_fit(settings))
@@ -53,6 +58,21 @@ async def ingest(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
             on_joined=ready,
         )
         await commands.run(stop)
+
+
+async def worker(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
+    """Drive orders: workflows, activities and the partners they call."""
+    from orchestration.worker import run_worker
+
+    async with AsyncExitStack() as stack:
+        pool = await open_database(settings, "worker", WORKER_CONNECTIONS)
+        stack.push_async_callback(pool.close)
+        gateways = await stack.enter_async_context(_gateways(settings))
+        client = await open_temporal(settings)
+        ready()
+        await run_worker(
+            client, pool, gateways, settings.order_task_queue, settings.shipping_task_queue, stop
+        )
 
 
 async def relay(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
@@ -100,3 +120,21 @@ async def _topics_fit(settings: Settings) -> None:
         )
     except KafkaError as error:
         raise Unavailable(repr(error)) from error
+
+
+def _gateways(settings: Settings) -> "AbstractAsyncContextManager[Gateways]":
+    from orchestration import gateways
+
+    if settings.gateway_mode == "simulated":
+        faults = gateways.Faults(settings.simulated_faults)
+        # Every process fails at other calls than its neighbours.
+        return gateways.simulated(settings.db_url, faults, seed=os.getpid())
+    return gateways.http(
+        gateways.Urls(
+            sales=settings.sales_url,
+            screening=settings.screening_url,
+            payments=settings.payments_url,
+            warehouse=settings.warehouse_url,
+            carrier=settings.carrier_url,
+        )
+    )
