@@ -58,7 +58,7 @@ def decode(record: Record) -> CommandMessage:
     (``topic-partition-offset``), so that a redelivery or a replayed dead letter is the same
     command again. Raises ``BadCommand`` whose text names field and value.
     """
-    document = _document(record.value)
+    document = parse_object(record.value)
     command = _command(document)
     _check_key(record.key, command.order_id)
     if command.command_id is None:
@@ -86,7 +86,8 @@ def original_place(record: Record) -> tuple[str, int, int]:
     return record.topic, record.partition, record.offset
 
 
-def _document(value: bytes | None) -> dict[str, Any]:
+def parse_object(value: bytes | None) -> dict[str, Any]:
+    """Return the JSON object that ``value`` is; raises ``BadCommand`` for anything else."""
     if value is None:
         raise BadCommand("the record has no value (a tombstone), expected a JSON object")
     if not value:
@@ -141,15 +142,21 @@ def _command(document: dict[str, Any]) -> Command:
     except ValidationError as error:
         # An item that is wrong makes pydantic count it as absent and call the list too short.
         details = error.errors(include_url=False, include_context=True)
-        texts = [_sentence(detail) for detail in details]
+        texts = [sentence(detail) for detail in details]
         more = len(texts) - ERRORS_SHOWN
         shown = "; ".join(texts[:ERRORS_SHOWN])
         raise BadCommand(f"{shown}; and {more} more" if more > 0 else shown) from None
 
 
-def _sentence(detail: Mapping[str, Any]) -> str:
+def field_path(detail: Mapping[str, Any]) -> str:
+    """Return where in a command the error of a validation is, as ``initial_address.zip``."""
+    return ".".join(_name(part) for part in detail["loc"][1:]) or "type"
+
+
+def sentence(detail: Mapping[str, Any]) -> str:
+    """Return the error of a validation as text: the field first, the value last."""
     kind, value = detail["type"], detail["input"]
-    field = ".".join(_name(part) for part in detail["loc"][1:]) or "type"
+    field = field_path(detail)
     got = f", got {_shown.repr(value)}"
     match kind:
         case "union_tag_not_found":

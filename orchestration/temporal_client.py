@@ -9,8 +9,18 @@ from datetime import timedelta
 from typing import Final
 
 import temporalio.api.failure.v1
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+    WorkflowQueryRejectedError,
+)
+from temporalio.common import (
+    QueryRejectCondition,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.converter import DataConverter, DefaultFailureConverter, PayloadConverter
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
@@ -21,9 +31,11 @@ from orchestration import timing
 from orchestration.contract import (
     COMMAND_SIGNAL,
     ORDER_WORKFLOW,
+    STATUS_QUERY,
     CommandMessage,
     Delivery,
     OrderPolicy,
+    Status,
     workflow_id,
 )
 
@@ -119,6 +131,45 @@ async def is_running(client: Client, workflow: str) -> bool:
             return False
         raise Unavailable(f"Temporal did not answer: {error.message}") from error
     return found.status is WorkflowExecutionStatus.RUNNING
+
+
+async def query_status(client: Client, order_id: str) -> Status | None:
+    """Return how the running step of an order is getting on, ``None`` without a workflow.
+
+    While the order is being shipped its child knows the step. Raises ``Unavailable`` when
+    Temporal or the workers do not answer.
+    """
+    try:
+        order = await _query(client, workflow_id(order_id))
+        if order.shipping is None:
+            return order
+        shipping = await _query(client, order.shipping)
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            return None
+        raise Unavailable(f"Temporal did not answer: {error.message}") from error
+    except WorkflowQueryRejectedError:  # it has ended meanwhile
+        return None
+    except WorkflowQueryFailedError as error:
+        raise Unavailable(f"the workflow did not answer: {error}") from error
+    return order.model_copy(
+        update={
+            "step": shipping.step,
+            "attempts": shipping.attempts,
+            "last_error": shipping.last_error,
+        }
+    )
+
+
+async def _query(client: Client, workflow: str) -> Status:
+    handle: WorkflowHandle[object, object] = client.get_workflow_handle(workflow)
+    status: Status = await handle.query(
+        STATUS_QUERY,
+        result_type=Status,
+        reject_condition=QueryRejectCondition.NOT_OPEN,
+        rpc_timeout=RPC_TIMEOUT,
+    )
+    return status
 
 
 def _wait_for_foreign_threads() -> None:

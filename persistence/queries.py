@@ -48,6 +48,7 @@ class Order:
 class Outcome:
     """What became of a command, and of which order."""
 
+    command_id: str
     order_id: str
     recorded: Recorded
     data: dict[str, Any]
@@ -88,18 +89,23 @@ async def outcome_of(conn: Executor, order_id: str, command_id: str) -> Recorded
     return recorded(row, repeated=True) if row else None
 
 
-async def outcomes_of(conn: Executor, command_id: str) -> list[Outcome]:
-    """Return what a command id caused, for each order it was used on (usually one)."""
+async def outcomes_of(conn: Executor, command_ids: Sequence[str]) -> list[Outcome]:
+    """Return what these command ids caused, for each order they were used on (usually one)."""
     with database_errors():
         rows = await conn.fetch(
             """
-            select order_id, type, sequence, state, at, data
-            from events where command_id = $1 order by order_id
+            select command_id, order_id, type, sequence, state, at, data
+            from events where command_id = any($1::text[]) order by command_id, order_id
             """,
-            command_id,
+            command_ids,
         )
     return [
-        Outcome(row["order_id"], recorded(row, repeated=True), json.loads(row["data"]))
+        Outcome(
+            row["command_id"],
+            row["order_id"],
+            recorded(row, repeated=True),
+            json.loads(row["data"]),
+        )
         for row in rows
     ]
 
