@@ -53,8 +53,8 @@ async def _take(lock: TextIO, directory: Path, say: Say) -> None:
         try:
             return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = _owner(lock)
-            if owner is not None:
+            holders = set(_holders(directory / "lock"))
+            if (owner := _owner(lock)) in holders:
                 raise InUse(
                     f"process {owner} uses {directory} already: end it first "
                     f"(Ctrl-C in its terminal, or kill {owner}), or use another directory"
@@ -63,33 +63,25 @@ async def _take(lock: TextIO, directory: Path, say: Say) -> None:
             told = True
             say(f"waiting for the servers of an earlier run in {directory} to end")
         if time.monotonic() - began > _LEFTOVERS_SECONDS:
-            holders = " ".join(map(str, _holders(directory / "lock"))) or "unknown"
+            pids = " ".join(map(str, sorted(holders - {os.getpid()}))) or "unknown"
             raise InUse(
-                f"servers of an earlier run still use {directory} (pids: {holders}): end them first"
+                f"servers of an earlier run still use {directory} (pids: {pids}): end them first"
             )
         await asyncio.sleep(0.1)
 
 
 def _owner(lock: TextIO) -> int | None:
-    """The process that took the lock, if it still lives and still has the file open."""
+    """The process that took the lock last; it may have ended."""
     lock.seek(0)
     text = lock.read().strip()
-    if not text:
-        return None
-    try:
-        os.kill(int(text), 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
-    return int(text)
+    return int(text) if text else None
 
 
 def _holders(path: Path) -> Iterator[int]:
-    """The processes that have the lock file open (where there is a /proc)."""
+    """The processes that have the lock file open; this one is among them."""
     for fd in Path("/proc").glob("[0-9]*/fd/*"):
         try:
-            if fd.readlink() == path and fd.parts[2] != str(os.getpid()):
+            if fd.readlink() == path:
                 yield int(fd.parts[2])
         except OSError:  # gone meanwhile, or somebody else's
             continue

@@ -34,7 +34,8 @@ _LEASH = Path(__file__).with_name("leash.py")
 class Guardian:
     """The owner's side: one per process, started with the first child. Safe to use from threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, grace: float = GRACE_SECONDS) -> None:
+        self.grace = grace
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._fd = -1
@@ -75,7 +76,7 @@ class Guardian:
             os.close(self._fd)
         reading, self._fd = os.pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", __file__],
+            [sys.executable, "-I", "-S", __file__, str(self.grace)],
             stdin=reading,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -162,7 +163,7 @@ def main() -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
             os.kill(pid, signal.SIGCONT)  # a frozen one may end in peace as well
-    deadline = time.monotonic() + GRACE_SECONDS
+    deadline = time.monotonic() + float(sys.argv[1])
     while (left := [pid for pid in watched if _alive(pid)]) and time.monotonic() < deadline:
         time.sleep(0.05)
     kill_tree(left)

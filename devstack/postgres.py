@@ -47,10 +47,6 @@ class Postgres(Server):
         super().__init__(home, port)
         self._place: PostgresHome | None = None
 
-    @property
-    def url(self) -> str:
-        return f"postgresql://{USER}@{LOOPBACK}:{self.port}/{DATABASE}"
-
     async def start(self) -> None:
         """Start it; after a kill, wait for the sessions it left behind to notice and end."""
         deadline = time.monotonic() + _ORPHANS_SECONDS

@@ -14,11 +14,15 @@ from typing import ClassVar
 from devstack.cache import Say
 from devstack.child import Child
 from devstack.errors import StackError, StartFailed
+from devstack.ports import is_free
 
 READY_SECONDS = 180.0
-"""A bound for a machine that is very busy; measured: 1 to 3 s (see README)."""
+"""A bound for a machine that is very busy; measured: 1 to 3 s on two idle cores."""
 
 PROGRESS_SECONDS = 5.0
+
+_GIVE_UP_SECONDS = 3.0
+"""What a server gets to end when its start is broken off."""
 
 
 class NotReady(Exception):
@@ -79,30 +83,38 @@ class Server(abc.ABC):
         if self.running:
             return
         began = time.monotonic()
+        self._require_free_ports()
         await self.prepare()
         self._child = child = await self.spawn(await self.command())
         try:
             await self._until_ready(child, began)
         except BaseException:
-            await self.kill()
+            await self.stop(_GIVE_UP_SECONDS)
             raise
         self._watch = asyncio.create_task(self._report_death(child), name=f"watch {self.name}")
         self.home.say(f"{self.name} ready after {time.monotonic() - began:.1f} s on {self.where}")
 
     async def stop(self, grace: float = 10.0) -> None:
         """End it as its makers intend; killed when that takes more than `grace` seconds."""
-        if (child := self._release()) is not None:
+        child, self._child = self._child, None  # its end is expected from here on
+        if child is not None:
             await child.terminate(grace)
 
     async def kill(self) -> None:
         """SIGKILL, as a crash would end it."""
-        if (child := self._release()) is not None:
+        child, self._child = self._child, None
+        if child is not None:
             await child.kill()
 
     async def restart(self) -> None:
         """Stop and start: same port, same data."""
         await self.stop()
         await self.start()
+
+    @property
+    def ports(self) -> Sequence[int]:
+        """All ports it listens on."""
+        return (self.port,)
 
     @property
     def where(self) -> str:
@@ -139,6 +151,14 @@ class Server(abc.ABC):
         lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
         return "\n".join(f"  {line[:300]}" for line in lines[-count:])
 
+    def _require_free_ports(self) -> None:
+        """Or a stranger's server would be taken for this one as soon as it answers."""
+        for port in self.ports:
+            if not is_free(port):
+                raise StartFailed(
+                    f"{self.name} cannot start: port {port} was taken by another process; try again"
+                )
+
     async def _until_ready(self, child: Child, began: float) -> None:
         told = began
         while True:
@@ -162,11 +182,6 @@ class Server(abc.ABC):
         await child.wait()
         if self._child is child:
             self.home.died(self._obituary(child, "unexpectedly"))
-
-    def _release(self) -> Child | None:
-        """Let go of the child: its end is expected from here on."""
-        child, self._child = self._child, None
-        return child
 
     def _obituary(self, child: Child, when: str) -> str:
         return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,7 @@ from devstack.errors import NotInstalled, StackError, StartFailed
 from devstack.java import classpath
 from devstack.kafka import Kafka
 from devstack.ports import LOOPBACK, Ports
-from devstack.postgres import Postgres
+from devstack.postgres import DATABASE, USER, Postgres
 from devstack.server import Home, Server
 from devstack.temporal import Temporal
 from devstack.temporal_cli import find_temporal
@@ -63,21 +64,20 @@ class Stack:
     Data and logs lie in `directory`, which one stack at a time may use. `persistent`: all data is
     there at the next start; otherwise Temporal keeps its data in memory and PostgreSQL does not
     wait for the disk. `say` gets a line for each server that is ready and for what takes long.
+    `ports` may be a function (`Ports.preferred`): it is asked when the directory is free, so that
+    ports of an earlier run that is just ending are not taken for a stranger's.
 
     However this process ends, the servers end too, and their data stays whole.
     """
 
     def __init__(
-        self, directory: Path, ports: Ports, say: Say = _print, persistent: bool = True
+        self,
+        directory: Path,
+        ports: Ports | Callable[[Say], Ports],
+        say: Say = _print,
+        persistent: bool = True,
     ) -> None:
         self.directory = directory.resolve()
-        self.endpoints = Endpoints(
-            db_url=f"postgresql://orders@{LOOPBACK}:{ports.postgres}/orders",
-            kafka_bootstrap=f"{LOOPBACK}:{ports.kafka}",
-            temporal_host=LOOPBACK,
-            temporal_port=ports.temporal,
-            temporal_ui_url=f"http://{LOOPBACK}:{ports.temporal_ui}",
-        )
         self._ports = ports
         self._say = say
         self._persistent = persistent
@@ -120,6 +120,14 @@ class Stack:
         return await self._deaths.get()
 
     def _make_servers(self) -> None:
+        ports = self._ports if isinstance(self._ports, Ports) else self._ports(self._say)
+        self.endpoints = Endpoints(
+            db_url=f"postgresql://{USER}@{LOOPBACK}:{ports.postgres}/{DATABASE}",
+            kafka_bootstrap=f"{LOOPBACK}:{ports.kafka}",
+            temporal_host=LOOPBACK,
+            temporal_port=ports.temporal,
+            temporal_ui_url=f"http://{LOOPBACK}:{ports.temporal_ui}",
+        )
         home = Home(
             self.directory,
             (self._lock.fileno(),),
@@ -127,9 +135,9 @@ class Stack:
             self._say,
             self._deaths.put_nowait,
         )
-        self.kafka = Kafka(home, self._ports.kafka)
-        self.temporal = Temporal(home, self._ports.temporal, self._ports.temporal_ui)
-        self.postgres = Postgres(home, self._ports.postgres)
+        self.kafka = Kafka(home, ports.kafka)
+        self.temporal = Temporal(home, ports.temporal, ports.temporal_ui)
+        self.postgres = Postgres(home, ports.postgres)
         self._servers = (self.kafka, self.temporal, self.postgres)
         for server in self._servers:
             server.log.parent.mkdir(exist_ok=True)

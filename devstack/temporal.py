@@ -28,6 +28,10 @@ class Temporal(Server):
         super().__init__(home, port)
         self.ui_port = ui_port
 
+    @property
+    def ports(self) -> Sequence[int]:
+        return (self.port, self.ui_port)
+
     async def prepare(self) -> None:
         self.data.mkdir(parents=True, exist_ok=True)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from devstack.cache import Say, cache_directory, exclusive
+from devstack.child import guardian
 from devstack.errors import NotInstalled, StackError
+from devstack.guardian import kill_tree, leashed
 
 VERSION = "1.5.1"
 """Later ones have replace directives in go.mod, which `go install` refuses."""
@@ -99,8 +102,8 @@ def _download(directory: Path, say: Say) -> Path | None:
         return seconds > _FIRST_BYTE_SECONDS and not any(directory.iterdir())
 
     argv = [sys.executable, "-c", _DOWNLOAD, str(directory), f"v{VERSION}"]
-    _run(argv, os.environ, directory.with_suffix(".log"), say, _DOWNLOAD_SECONDS, is_stuck)
-    directory.with_suffix(".log").unlink()
+    log = cache_directory() / "temporal-download.log"
+    _run(argv, os.environ, log, say, _DOWNLOAD_SECONDS, is_stuck)
     binaries = [path for path in directory.iterdir() if _is_usable(path)]
     return binaries[0] if binaries else None
 
@@ -108,7 +111,6 @@ def _download(directory: Path, say: Say) -> Path | None:
 def _build(go: str, directory: Path, say: Say) -> Path:
     log = cache_directory() / "temporal-build.log"
     env = {**os.environ, "GOBIN": str(directory)}
-    env.pop("GOFLAGS", None)
     code = _run([go, "install", MODULE], env, log, say, _BUILD_SECONDS)
     binary = directory / "temporal"
     if code != 0 or not _is_usable(binary):
@@ -131,22 +133,32 @@ def _run(
 ) -> int:
     """Run it with a progress line every 10 s; killed at the limit, when stuck, on an exception."""
     began = told = time.monotonic()
+    pipe = guardian.pipe()
     with (
         log.open("w") as output,
-        subprocess.Popen(argv, env=env, stdout=output, stderr=subprocess.STDOUT) as process,
+        subprocess.Popen(
+            leashed(argv, pipe, None, signal.SIGTERM),
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=[pipe],
+        ) as process,
     ):
         try:
             while process.poll() is None:
                 time.sleep(0.1)
                 now = time.monotonic()
                 if now - began > limit or is_stuck(now - began):
-                    process.kill()
+                    kill_tree([process.pid])
                 if now - told > 10:
                     told = now
                     say(f"temporal: still at it ({now - began:.0f} s)")
         except BaseException:
-            process.kill()
+            kill_tree([process.pid])
             raise
+    guardian.remove(process.pid)
     return process.returncode
 
 

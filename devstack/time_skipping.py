@@ -16,7 +16,8 @@ def time_skipping_executable(directory: Path) -> Path:
     """Write a program into `directory` for temporalio to start from this process:
     `WorkflowEnvironment.start_time_skipping(test_server_existing_path=str(...))`.
 
-    The server ends with its environment, or at the latest with this process.
+    The server ends with its environment, or at the latest with this process; its output goes to
+    a log beside the program.
 
     Raises:
         NotInstalled: its jars are not fetched yet.
@@ -27,6 +28,7 @@ def time_skipping_executable(directory: Path) -> Path:
     argv = leashed(java, pipe, None, signal.SIGTERM) if Path(pipe).exists() else java
     directory.mkdir(parents=True, exist_ok=True)
     script = directory / "time-skipping-server"
-    script.write_text(f'#!/bin/sh\nexec {shlex.join(argv)} "$@"\n')
+    log = shlex.quote(str(script.with_suffix(".log").absolute()))
+    script.write_text(f'#!/bin/sh\nexec {shlex.join(argv)} "$@" >>{log} 2>&1\n')
     script.chmod(0o755)
     return script
