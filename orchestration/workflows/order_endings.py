@@ -42,6 +42,8 @@ class OrderEndings(OrderInHand):
         message = self._decision if isinstance(command, RejectOrder) else None
         payment = PaymentStatus.DECLINED if self._bill else None
         await self._end(rejected, State.REJECTED, message, payment)
+        if message is not None:
+            self._decision = None
 
     async def _fail(self, reason: str) -> None:
         if self._cancel_asked:
