@@ -1,5 +1,7 @@
 """The command line ``orders``. Heavy modules are imported by the command that needs them."""
 
+from typing import Annotated
+
 import typer
 
 app = typer.Typer(
@@ -71,6 +73,39 @@ def migrate() -> None:
 def topics() -> None:
     """Create the topics that are missing."""
     _run("topics")
+
+
+@dead_letters.command("list")
+def list_dead_letters() -> None:
+    """Print a line for each dead letter: id, time, reason."""
+    from ingest import program, replay
+
+    raise typer.Exit(program.run_command(replay.list_all))
+
+
+@dead_letters.command("show")
+def show_dead_letter(letter_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+    """Print one dead letter whole: reason, key, headers, value."""
+    from ingest import program, replay
+
+    raise typer.Exit(program.run_command(lambda settings: replay.show(settings, letter_id)))
+
+
+@dead_letters.command("replay")
+def replay_dead_letters(
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All there are.")] = False,
+) -> None:
+    """Send dead letters again as commands, with their first id: safe to repeat."""
+    from ingest import program, replay
+
+    if bool(ids) == everything:
+        raise typer.BadParameter("name the ids to send again, or give --all")
+    raise typer.Exit(
+        program.run_command(
+            lambda settings: replay.replay(settings, ids or [], everything=everything)
+        )
+    )
 
 
 def main() -> None:

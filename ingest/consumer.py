@@ -16,6 +16,7 @@ from ingest.admission import Admission
 from ingest.dead_letters import DeadLetters, TimedRecord, place
 from ingest.decode import decode
 from ingest.handle import CommandHandler, Outcome
+from ingest.header_keys import tolerate_any_header_key
 from ingest.lanes import Entry, Lanes
 from ingest.metrics import Metrics
 from ingest.outage import Outage
@@ -46,6 +47,7 @@ class Work:
 
 def make_consumer(bootstrap_servers: str, group_id: str) -> AIOKafkaConsumer:
     """Return a consumer, neither started nor subscribed, that commits only when told."""
+    tolerate_any_header_key()
     return AIOKafkaConsumer(
         bootstrap_servers=bootstrap_servers,
         group_id=group_id,

@@ -30,8 +30,8 @@ class _OncePerMinute(logging.Filter):
         return True
 
 
-def configure_logging(log_format: Literal["console", "json"]) -> None:
-    """Send all logs, also those of libraries (warnings and worse), to standard error."""
+def configure_logging(log_format: Literal["console", "json"], *, libraries: bool = True) -> None:
+    """Send all logs to standard error; those of ``libraries`` too (warnings and worse) or not."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -70,8 +70,8 @@ def configure_logging(log_format: Literal["console", "json"]) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
-    _quieten("aiokafka", logging.WARNING, handler)
-    _quieten("temporalio", logging.WARNING, handler)
+    _quieten("aiokafka", logging.WARNING if libraries else logging.CRITICAL, handler)
+    _quieten("temporalio", logging.WARNING if libraries else logging.CRITICAL, handler)
     for name in ("httpx", "alembic", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
 

@@ -80,6 +80,27 @@ def run_role(name: str, main: RoleMain) -> int:
     return 1 if last_line else 0
 
 
+def run_command(main: Callable[[Settings], Awaitable[None]]) -> int:
+    """Run a command that talks to the servers and ends by itself; return the exit code.
+
+    1: it could not; the last line of standard error says why. 130: Ctrl-C.
+    """
+    try:
+        settings = load_settings()
+        configure_logging(settings.log_format, libraries=False)
+        asyncio.run(_as_coroutine(main(settings)))
+    except (BadSetting, OrderError) as error:
+        print(f"orders: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+async def _as_coroutine(work: Awaitable[None]) -> None:
+    await work
+
+
 async def open_database(settings: Settings, role: str, size: int) -> asyncpg.Pool:
     """Open a pool on a database of the right version; the caller closes it."""
     pool = await patiently("PostgreSQL", lambda: open_pool(settings.db_url, f"orders-{role}", size))
@@ -125,6 +146,7 @@ async def patiently(server: str, call: Callable[[], Awaitable[ResultT]]) -> Resu
         before_sleep=say_once,
         reraise=True,
     )
+
     async def attempt() -> ResultT:
         return await call()
 

@@ -87,6 +87,13 @@ async def relay(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     )
 
 
+async def api(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
+    """Answer REST requests."""
+    from ingest.api.serve import serve
+
+    await serve(settings, stop, ready)
+
+
 async def migrate(settings: Settings, _stop: asyncio.Event, _ready: Ready) -> None:
     """Bring the database to the version of this program."""
     from persistence.migrate import migrate as upgrade
