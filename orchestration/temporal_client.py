@@ -1,14 +1,12 @@
 """The one module that imports Temporal's client: connect, deliver a command, exit cleanly."""
 
 import atexit
-import dataclasses
 import sys
 import threading
 import time
 from datetime import timedelta
 from typing import Final
 
-import temporalio.api.failure.v1
 from temporalio.client import (
     Client,
     WorkflowExecutionStatus,
@@ -22,11 +20,10 @@ from temporalio.common import (
     WorkflowIDReusePolicy,
 )
 from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.converter import DataConverter, DefaultFailureConverter, PayloadConverter
-from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from domain.errors import OrderError, PartnerUnavailable, Rejected, Unavailable
+from domain.errors import Rejected, Unavailable
 from orchestration import timing
 from orchestration.contract import (
     COMMAND_SIGNAL,
@@ -46,42 +43,11 @@ _NEVER = frozenset({RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.OUT_OF_RANGE})
 """What the server says about a request that it will refuse every time."""
 
 
-class OrderFailureConverter(DefaultFailureConverter):
-    """Makes the error tree the retry policy: ``Rejected`` travels as not retryable.
-
-    The class name travels as the failure's type, ``attempts`` as its detail.
-    """
-
-    def to_failure(
-        self,
-        exception: BaseException,
-        payload_converter: PayloadConverter,
-        failure: temporalio.api.failure.v1.Failure,
-    ) -> None:
-        """Write ``exception`` into ``failure``."""
-        if isinstance(exception, OrderError):
-            attempts = exception.attempts if isinstance(exception, PartnerUnavailable) else 1
-            cause = exception.__cause__
-            exception = ApplicationError(
-                str(exception),
-                attempts,
-                type=type(exception).__name__,
-                non_retryable=isinstance(exception, Rejected),
-            )
-            exception.__cause__ = cause
-        super().to_failure(exception, payload_converter, failure)
-
-
-DATA_CONVERTER: Final[DataConverter] = dataclasses.replace(
-    pydantic_data_converter, failure_converter_class=OrderFailureConverter
-)
-
-
 async def connect(host: str, port: int, namespace: str) -> Client:
     """Connect to Temporal; raises ``Unavailable`` when it does not answer."""
     try:
         return await Client.connect(
-            f"{host}:{port}", namespace=namespace, data_converter=DATA_CONVERTER
+            f"{host}:{port}", namespace=namespace, data_converter=pydantic_data_converter
         )
     except (RPCError, RuntimeError) as error:
         raise Unavailable(f"no Temporal at {host}:{port}: {error}") from error
@@ -131,6 +97,16 @@ async def is_running(client: Client, workflow: str) -> bool:
             return False
         raise Unavailable(f"Temporal did not answer: {error.message}") from error
     return found.status is WorkflowExecutionStatus.RUNNING
+
+
+async def check_health(client: Client) -> None:
+    """Raise ``Unavailable`` unless Temporal serves."""
+    try:
+        serving = await client.service_client.check_health(timeout=RPC_TIMEOUT)
+    except RPCError as error:
+        raise Unavailable(f"Temporal did not answer: {error.message}") from error
+    if not serving:
+        raise Unavailable("Temporal answers and does not serve")
 
 
 async def query_status(client: Client, order_id: str) -> Status | None:

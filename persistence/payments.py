@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
+
+import asyncpg
 
 from domain.errors import Rejected
 from domain.payments import PaymentStatus
@@ -59,14 +62,22 @@ async def move_payment(conn: Executor, payment_id: str, status: PaymentStatus) -
     return PaymentStatus(standing)
 
 
+_PAYMENT: Final = """
+select payment_id, order_id, status, amount, currency, created_at, updated_at from payments
+"""
+
+
 async def get_payment(conn: Executor, payment_id: str) -> Payment | None:
     """Return the payment, or ``None``."""
     with database_errors():
-        row = await conn.fetchrow(
-            """
-            select payment_id, order_id, status, amount, currency, created_at, updated_at
-            from payments where payment_id = $1
-            """,
-            payment_id,
-        )
+        return _payment(await conn.fetchrow(_PAYMENT + "where payment_id = $1", payment_id))
+
+
+async def payment_of(conn: Executor, order_id: str) -> Payment | None:
+    """Return the payment of an order, or ``None``."""
+    with database_errors(order_id):
+        return _payment(await conn.fetchrow(_PAYMENT + "where order_id = $1", order_id))
+
+
+def _payment(row: asyncpg.Record | None) -> Payment | None:
     return Payment(**{**row, "status": PaymentStatus(row["status"])}) if row else None

@@ -1,0 +1,54 @@
+"""The application: its routers, its errors, its description of itself."""
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+
+from ingest.api import commands, events, health, orders, problems
+from ingest.api.bodies import BODY_BYTES_MAX, schemas
+from ingest.api.metrics import Measured
+from ingest.api.parts import Parts
+from ingest.api.problems import ProblemDetails
+
+DESCRIPTION: Final = f"""
+Commands are put on the topic of commands and answered with 202 and a `Location`; what becomes
+of them is told by `GET /commands/{{command_id}}`, or at once with the header `Prefer: wait=N`.
+Reads come from the database.
+
+Errors are problem+json (RFC 9457) and name the field in `errors`.
+
+Limits: a body has at most {BODY_BYTES_MAX} bytes; ids are letters, digits and `. _ : -`, a
+letter or digit first, order ids at most 64 and command ids at most 128 characters; a page has
+at most {orders.PAGE_MAX} entries; a wait lasts at most {commands.WAIT_SECONDS_MAX} s.
+"""
+
+
+class Api(FastAPI):
+    """FastAPI with the schemas of what it does not parse itself."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            components = document["components"]["schemas"]
+            components |= schemas()
+            components["ProblemDetails"] = ProblemDetails.model_json_schema(
+                ref_template="#/components/schemas/{model}"
+            )
+            components |= components["ProblemDetails"].pop("$defs", {})
+            for name in ("HTTPValidationError", "ValidationError"):
+                components.pop(name, None)
+        return super().openapi()
+
+
+def create_app(parts: Parts) -> Api:
+    """Return the application over real adapters."""
+    app = Api(
+        title="Order lifecycle", version="1", description=DESCRIPTION, redoc_url=None, debug=False
+    )
+    app.state.parts = parts
+    for router in (commands.router, orders.router, events.router, health.router):
+        app.include_router(router)
+    problems.install(app)
+    app.add_middleware(Measured, metrics=parts.metrics)
+    return app

@@ -1,0 +1,64 @@
+"""The newest events of all orders, for those who watch."""
+
+import asyncio
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from domain.model import OrderId
+from ingest.api.feed import EVENTS_KEPT, parse_position, position_text
+from ingest.api.parts import PartsOf
+from ingest.api.problems import documented
+
+WAIT_SECONDS_MAX: Final = 30
+POSITION_PATTERN: Final = r"^[0-9]{1,9}-[0-9]{1,18}(\.[0-9]{1,9}-[0-9]{1,18})*$"
+
+router = APIRouter(tags=["orders"])
+
+
+class EventPage(BaseModel):
+    """Events as they stand on the topic; `next` is the position behind them."""
+
+    events: list[dict[str, Any]]
+    next: str
+
+
+class EventsQuery(BaseModel):
+    """Which events, from where, and how long to wait for one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    after: Annotated[
+        str | None,
+        Field(
+            max_length=8_000,
+            pattern=POSITION_PATTERN,
+            description="`next` of the last answer; without it only what comes from now on",
+        ),
+    ] = None
+    order_id: OrderId | None = None
+    limit: Annotated[int, Field(ge=1, le=500)] = 100
+    wait: Annotated[int, Field(ge=0, le=WAIT_SECONDS_MAX, description="seconds")] = 0
+
+
+@router.get(
+    "/events",
+    summary="The newest events",
+    description=f"Events of all orders in the order in which they were published, the last "
+    f"{EVENTS_KEPT} at most. Without `after` it answers at once where the topic ends; with "
+    "`wait` it answers as soon as there is an event. The full trail is the history of an order.",
+    responses=documented(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+async def get_events(parts: PartsOf, query: Annotated[EventsQuery, Query()]) -> EventPage:
+    """Return events behind a position, waiting for one if asked."""
+    feed = parts.feed
+    position = parse_position(query.after) if query.after else feed.end
+    events = feed.after(position, query.order_id, query.limit)
+    loop = asyncio.get_running_loop()
+    until = loop.time() + query.wait
+    while not events and loop.time() < until:
+        await feed.wait(until - loop.time())
+        events = feed.after(position, query.order_id, query.limit)
+    return EventPage(events=events, next=position_text(position))

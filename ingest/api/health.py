@@ -1,0 +1,100 @@
+"""Whether the process lives, whether its servers answer, and its numbers."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Annotated, Final, Literal
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, Field
+
+from domain.errors import OrderError
+from ingest.api.parts import Parts, PartsOf
+from orchestration.temporal_client import check_health
+from persistence.migrate import check_version
+
+CHECK_SECONDS: Final = 2.0
+
+router = APIRouter(tags=["operation"])
+
+
+class Health(BaseModel):
+    """The process lives."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Dependency(BaseModel):
+    """One server; `needed`: without it the API cannot do its work."""
+
+    ok: bool
+    needed: bool
+    seconds: float
+    error: Annotated[str | None, Field(description="what is wrong")] = None
+
+
+class Readiness(BaseModel):
+    """Whether the API can do its work."""
+
+    status: Literal["ready", "degraded", "not ready"]
+    dependencies: dict[str, Dependency]
+
+
+@router.get("/health", summary="Alive?")
+async def health() -> Health:
+    """Answer as long as the process lives, whatever its servers do."""
+    return Health()
+
+
+@router.get(
+    "/ready",
+    summary="Ready?",
+    responses={503: {"model": Readiness, "description": "A needed server does not answer"}},
+)
+async def ready(parts: PartsOf, response: Response) -> Readiness:
+    """Ask each server.
+
+    Without Temporal the API is degraded only: commands wait safely in Kafka, and reads go on.
+    """
+    checks = {
+        "postgresql": (True, lambda: check_version(parts.pool)),
+        "kafka": (True, parts.publisher.check),
+        "temporal": (False, lambda: _temporal(parts)),
+    }
+    found = await asyncio.gather(*(_check(needed, call) for needed, call in checks.values()))
+    dependencies = dict(zip(checks, found, strict=True))
+    if any(d.needed and not d.ok for d in found):
+        response.status_code = HTTPStatus.SERVICE_UNAVAILABLE
+        return Readiness(status="not ready", dependencies=dependencies)
+    all_ok = all(d.ok for d in found)
+    return Readiness(status="ready" if all_ok else "degraded", dependencies=dependencies)
+
+
+@router.get(
+    "/metrics",
+    summary="Numbers for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+async def metrics(parts: PartsOf) -> Response:
+    """Return the numbers of this process."""
+    return Response(generate_latest(parts.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _temporal(parts: Parts) -> None:
+    await check_health(parts.live.client)
+
+
+async def _check(needed: bool, call: Callable[[], Awaitable[None]]) -> Dependency:
+    began, error = time.perf_counter(), None
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await call()
+    except TimeoutError:
+        error = f"no answer within {CHECK_SECONDS:.0f} s"
+    except OrderError as problem:
+        error = str(problem)
+    seconds = round(time.perf_counter() - began, 4)
+    return Dependency(ok=error is None, needed=needed, seconds=seconds, error=error)

@@ -1,0 +1,130 @@
+"""The role ``api``: the application behind uvicorn, its connections beside it."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Final
+
+import uvicorn
+from aiokafka import AIOKafkaConsumer
+
+from domain.errors import OrderError
+from ingest.api import tail
+from ingest.api.app import create_app
+from ingest.api.feed import Feed
+from ingest.api.live import Live
+from ingest.api.outcomes import Outcomes
+from ingest.api.parts import Parts
+from ingest.api.publisher import Publisher
+from ingest.api.sightings import Sightings
+from ingest.program import Ready, open_database
+from ingest.settings import Settings
+
+DATABASE_CONNECTIONS: Final = 8
+GRACE_SECONDS: Final = 10
+BACKLOG: Final = 2048
+
+
+async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
+    """Answer requests until ``stop``; then finish the open ones and return.
+
+    Starts without Kafka and Temporal and finds them when they come. Raises ``CannotStart``
+    without PostgreSQL, and ``OrderError`` when the address is taken; a background task that
+    dies takes the process down.
+    """
+    with _listening(settings.api_host, settings.api_port) as sock:
+        async with _parts(settings) as parts:
+            config = uvicorn.Config(
+                create_app(parts),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=GRACE_SECONDS,
+                server_header=False,
+            )
+            server = _Server(config, ready)
+            serving = asyncio.create_task(server.serve(sockets=[sock]))
+            stopping = asyncio.create_task(stop.wait())
+            broken = asyncio.create_task(_run(parts, settings))
+            await asyncio.wait({serving, stopping, broken}, return_when=asyncio.FIRST_COMPLETED)
+            server.should_exit = True
+            await serving
+            stopping.cancel()
+            broken.cancel()
+            await asyncio.gather(stopping, return_exceptions=True)
+            with suppress(asyncio.CancelledError):
+                await broken
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to the role, and tells when it listens."""
+
+    def __init__(self, config: uvicorn.Config, ready: Ready) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        sock = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        text = f"cannot listen on {host}:{port} ({error.strerror}): set API_HOST or API_PORT"
+        raise OrderError(text) from error
+    with sock:
+        yield sock
+
+
+@asynccontextmanager
+async def _parts(settings: Settings) -> AsyncIterator[Parts]:
+    pool = await open_database(settings, "api", DATABASE_CONNECTIONS)
+    outcomes = Outcomes(pool)
+    namespace = settings.temporal_namespace
+    parts = Parts(
+        pool=pool,
+        publisher=Publisher(settings.kafka_bootstrap_servers, settings.commands_topic),
+        outcomes=outcomes,
+        sightings=Sightings(on_dead_letter=outcomes.wake),
+        feed=Feed(),
+        live=Live(settings.temporal_host, settings.temporal_port, namespace),
+        temporal_ui=f"{settings.temporal_ui_url}/namespaces/{namespace}/workflows/",
+    )
+    try:
+        yield parts
+    finally:
+        await parts.live.close()
+        await pool.close()
+
+
+async def _run(parts: Parts, settings: Settings) -> None:
+    """Keep the connections; raises what a part of it died of."""
+    servers = settings.kafka_bootstrap_servers
+    unfinished = tail.unfinished(servers, settings.kafka_group_id)
+
+    async def newest(consumer: AIOKafkaConsumer) -> tail.Positions:
+        positions = await tail.end(consumer)
+        parts.feed.begins({place.partition: offset for place, offset in positions.items()})
+        return positions
+
+    sightings, event = parts.sightings, parts.feed.event
+    async with asyncio.TaskGroup() as group:
+        for task in (
+            parts.publisher.run(),
+            parts.outcomes.run(),
+            parts.live.run(),
+            tail.follow(servers, settings.commands_topic, unfinished, sightings.command),
+            tail.follow(servers, settings.dead_letter_topic, tail.beginning, sightings.dead_letter),
+            tail.follow(servers, settings.events_topic, newest, event),
+        ):
+            group.create_task(task)
