@@ -1,0 +1,176 @@
+"""Keeps the tables running: starts them, again when they die, and tells how far they are."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from aiokafka.admin import AIOKafkaAdminClient
+
+from board.fold import View
+from board.tables import LostWrite, Tables
+
+log = logging.getLogger(__name__)
+
+PROBE_SECONDS: Final = 0.5
+PAUSE_SECONDS: Final = 2.0
+STOP_SECONDS: Final = 15.0
+
+
+class StaleChangelog(Exception):
+    """The changelog belongs to another life of the topic and must be made anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How far the tables are.
+
+    ``complete``: they hold everything up to the topic's end as it was at the start. Until then
+    ``done`` of ``total`` records have been read. ``behind`` counts the records not read yet after
+    that. ``problem`` says what is wrong, if anything: the broker is away, the topic is missing.
+    """
+
+    complete: bool = False
+    done: int = 0
+    total: int = 0
+    behind: int = 0
+    problem: str | None = None
+
+
+class Follower:
+    """Follows the events topic for as long as ``run`` runs.
+
+    Whatever ends the tables (broker away for long, a bug in the fold), ``run`` says so in the
+    log, counts it in ``restarts`` and starts them again: they take up their rows and go on.
+    """
+
+    def __init__(self, bootstrap_servers: str, topic: str) -> None:
+        self.status = Status(problem="connecting to Kafka")
+        self.restarts = 0
+        self._bootstrap_servers = bootstrap_servers
+        self._topic = topic
+        self._name = f"board-{topic}"
+        self._tables: Tables | None = None
+
+    @property
+    def views(self) -> Mapping[int, View]:
+        """What the fold knows, by partition; not yet everything unless ``status.complete``."""
+        return self._tables.views if self._tables else {}
+
+    def rows(self) -> dict[bytes, bytes]:
+        """Return the Faust table as it stands."""
+        return self._tables.rows() if self._tables else {}
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        while True:
+            try:
+                await self._follow()
+            except Exception as error:
+                self.restarts += 1
+                self.status = Status(problem=_text(error))
+                log.exception("the tables ended (%d. restart follows)", self.restarts)
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _follow(self) -> None:
+        partitions = await self._prepare()
+        self._tables = tables = Tables(self._bootstrap_servers, self._topic, partitions, self._name)
+        starting = asyncio.create_task(tables.start())
+        try:
+            await self._watch(tables, starting)
+        except (LostWrite, StaleChangelog):
+            await self._end(tables, starting)
+            await self._drop(tables.changelog)
+            raise
+        finally:
+            await self._end(tables, starting)
+
+    async def _prepare(self) -> int:
+        """Return the topic's partition count; drop a changelog that has another one."""
+        async with _admin(self._bootstrap_servers) as admin:
+            changelog = Tables.changelog_of(self._name)
+            described = await admin.describe_topics([self._topic, changelog])
+        counts = {t["topic"]: len(t["partitions"]) for t in described if t["error_code"] == 0}
+        if self._topic not in counts:
+            raise LookupError(f"topic {self._topic} does not exist yet")
+        if counts.get(changelog, counts[self._topic]) != counts[self._topic]:
+            await self._drop(changelog)
+        return counts[self._topic]
+
+    async def _watch(self, tables: Tables, starting: asyncio.Task[None]) -> None:
+        targets: dict[int, int] | None = None
+        before: dict[int, int] = {}
+        while True:
+            if starting.done() and (crash := tables.crashed() or starting.exception()):
+                raise crash
+            if crash := tables.crashed():
+                raise crash
+            if not tables.recovered:
+                targets = None
+                done, total = tables.recovery_progress()
+                self.status = Status(done=done, total=total)
+            elif len(tables.assigned) < tables.partitions:
+                self.status = Status(
+                    problem=f"another process named {self._name} reads part of {self._topic}"
+                )
+            else:
+                targets, before = await self._compare(tables, targets, before)
+            await asyncio.sleep(PROBE_SECONDS)
+
+    async def _compare(
+        self, tables: Tables, targets: dict[int, int] | None, before: dict[int, int]
+    ) -> tuple[dict[int, int], dict[int, int]]:
+        """Compare where the tables are with where the topic ends."""
+        try:
+            ends, fetched = await tables.ends(), await tables.fetched()
+        except Exception as error:  # noqa: BLE001  # told on the page; asked again in a moment
+            complete = self.status.complete
+            self.status = Status(complete, problem=f"Kafka does not answer: {_text(error)}")
+            return targets or {}, before
+        read = {partition: view.position + 1 for partition, view in tables.views.items()}
+        if not ends.keys() == fetched.keys() == read.keys():
+            return targets or {}, before  # a rebalance came in between: look again
+        if any(read[partition] > end for partition, end in ends.items()):
+            raise StaleChangelog(f"{tables.changelog} is ahead of {self._topic}")
+        targets = targets or ends
+        # Where nothing has come since the last look although all was fetched, the rest of the
+        # offsets belongs to no record (markers of transactions, records deleted by retention).
+        for partition, end in ends.items():
+            if fetched[partition] >= end and before.get(partition) == read[partition]:
+                read[partition] = end
+        self.status = Status(
+            complete=all(read[p] >= target for p, target in targets.items()),
+            done=sum(min(read[p], target) for p, target in targets.items()),
+            total=sum(targets.values()),
+            behind=sum(max(0, end - read[p]) for p, end in ends.items()),
+        )
+        return targets, {p: view.position + 1 for p, view in tables.views.items()}
+
+    async def _end(self, tables: Tables, starting: asyncio.Task[None]) -> None:
+        starting.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await asyncio.gather(starting, tables.stop(), return_exceptions=True)
+
+    async def _drop(self, changelog: str) -> None:
+        log.warning("dropping %s: the tables are rebuilt from %s", changelog, self._topic)
+        async with _admin(self._bootstrap_servers) as admin:
+            await admin.delete_topics([changelog])
+            while changelog in await admin.list_topics():  # noqa: ASYNC110  # the broker's doing
+                await asyncio.sleep(PROBE_SECONDS)
+
+
+@contextlib.asynccontextmanager
+async def _admin(bootstrap_servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers)
+    try:
+        await admin.start()
+        yield admin
+    finally:
+        await admin.close()
+
+
+def _text(error: BaseException) -> str:
+    return str(error) or type(error).__name__
