@@ -15,6 +15,7 @@ from temporalio.worker import (
 )
 
 from orchestration import timing
+from orchestration.activities.failures import ErrorTree
 from orchestration.activities.order import OrderActivities
 from orchestration.activities.shipping import ShippingActivities
 from orchestration.gateways import Gateways
@@ -92,6 +93,7 @@ def _worker(
         workflows=[workflow],
         activities=activities,
         workflow_runner=runner,
+        interceptors=[ErrorTree()],
         max_concurrent_workflow_tasks=AT_ONCE,
         max_concurrent_local_activities=AT_ONCE,
         max_concurrent_activities=AT_ONCE,

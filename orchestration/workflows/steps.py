@@ -6,7 +6,12 @@ from typing import Any, Final, TypeVar
 
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    FailureError,
+    is_cancelled_exception,
+)
 
 with workflow.unsafe.imports_passed_through():
     from domain.errors import Rejected, Unavailable
@@ -72,7 +77,7 @@ class Steps:
                 retry_policy=_ONCE,
                 summary=self.running,
             )
-        except ActivityError as error:
+        except FailureError as error:
             self._failed(error)
         return await self._go_on(activity, given, until, unless)
 
@@ -98,7 +103,7 @@ class Steps:
             raise Interrupted
         try:
             return await handle
-        except ActivityError as error:
+        except FailureError as error:
             self._failed(error)
             raise Unavailable(f"{self.running}: {self.last_error}") from error
 
@@ -110,9 +115,12 @@ class Steps:
         self.running, self.attempts, self.last_error = name, 0, None
         workflow.set_current_details(name)
 
-    def _failed(self, error: ActivityError) -> None:
+    def _failed(self, error: FailureError) -> None:
         """Note what went wrong; raise ``Refused`` when trying again is in vain."""
-        cause = error.cause
+        if is_cancelled_exception(error):
+            raise error
+        # A regular activity's error is wrapped, a local one's comes as it is.
+        cause = error.cause if isinstance(error, ActivityError) else error
         if not isinstance(cause, ApplicationError):
             self.last_error = str(cause or error)
             return
