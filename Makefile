@@ -11,10 +11,10 @@ help: ## Show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: setup ## Start everything, stay in the foreground, print addresses and kcat lines (Ctrl-C ends it)
-	@exec $(BIN)/orders up
+	@exec $(BIN)/orders up --under-make
 
 demo: setup ## Start everything, send a mixed bag of orders, print each order's story
-	@exec $(BIN)/orders demo
+	@exec $(BIN)/orders demo --under-make
 
 test: setup ## Run unit, integration and end-to-end tests over real servers
 	@exec $(BIN)/python -m pytest $(ARGS)
@@ -35,7 +35,8 @@ setup: $(READY) ## Install what the project needs (all other commands do this by
 $(READY): requirements/dev.lock pyproject.toml
 	@echo "Installing Python packages into $(VENV) (a minute or two, once) ..."
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
-	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || \
+		{ echo "This Python cannot make a venv with pip (on Debian: apt install python3-venv)"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(READY)

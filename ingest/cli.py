@@ -4,11 +4,12 @@ from typing import Annotated
 
 import typer
 
+from ingest.client.commands import register
+
 app = typer.Typer(
     name="orders",
     help="Drives each order that arrives as a Kafka command to its end.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -18,6 +19,7 @@ dead_letters = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+register(app)
 app.add_typer(dead_letters, name="dead-letters")
 
 
@@ -29,20 +31,25 @@ def _run(name: str) -> None:
     raise typer.Exit(run_role(name, main))
 
 
+UnderMake = Annotated[
+    bool, typer.Option(hidden=True, help="make runs this: end with it, answer Ctrl-C for it.")
+]
+
+
 @app.command()
-def up() -> None:
+def up(under_make: UnderMake = False) -> None:
     """Start everything on this machine and stay in the foreground."""
     from ingest.up import run_up
 
-    raise typer.Exit(run_up())
+    raise typer.Exit(run_up(under_make=under_make))
 
 
 @app.command()
-def demo() -> None:
+def demo(under_make: UnderMake = False) -> None:
     """Start everything, send a mixed bag of orders, print each order's story."""
     from ingest.demo import run_demo
 
-    raise typer.Exit(run_demo())
+    raise typer.Exit(run_demo(under_make=under_make))
 
 
 @app.command()
@@ -61,6 +68,12 @@ def worker() -> None:
 def relay() -> None:
     """Role: publish what has happened on Kafka."""
     _run("relay")
+
+
+@app.command()
+def api() -> None:
+    """Role: answer REST requests."""
+    _run("api")
 
 
 @app.command()

@@ -17,6 +17,7 @@ from ingest.local import LocalService, local_service
 from ingest.up import run_until_signalled, say
 
 PATIENCE_SECONDS: Final = 60
+QUIET_SECONDS: Final = 1
 HOME: Final = {"street": "123 Main St", "city": "Anytown", "state": "CA", "zip": "12345"}
 OFFICE: Final = {"street": "9 Side St", "city": "Anytown", "state": "CA", "zip": "12345"}
 BROKEN: Final = b'{"type": "start", "order_id": "D-6", "initial_address": '
@@ -93,12 +94,12 @@ def stories() -> list[Story]:
     ]
 
 
-def run_demo() -> int:
+def run_demo(*, under_make: bool) -> int:
     """Start everything on free ports with fresh data, play the stories, end everything.
 
     Returns 0 only if every story ended as it should.
     """
-    return run_until_signalled(_demo)
+    return run_until_signalled(_demo, under_make=under_make)
 
 
 async def _demo() -> int:
@@ -146,8 +147,13 @@ async def _follow(
     events: AIOKafkaConsumer, producer: AIOKafkaProducer, topic: str, bag: list[Story]
 ) -> None:
     by_id = {story.order_id: story for story in bag}
-    while not all(story.complete for story in bag):
-        record = await events.getone()
+    while True:
+        # Told to its end, a story must not go on: listen for a while longer.
+        patience = QUIET_SECONDS if all(story.complete for story in bag) else PATIENCE_SECONDS
+        try:
+            record = await asyncio.wait_for(events.getone(), patience)
+        except TimeoutError:
+            return
         event = EVENT.validate_json(record.value)
         story = by_id[event.order_id]
         story.events.append(event)

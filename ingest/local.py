@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from persistence.migrate import migrate
-
 from devstack import Endpoints, Ports, Stack
 from ingest.processes import Role, running
 from ingest.settings import Settings
 from ingest.topics import create_topics
+from persistence.migrate import migrate
 
 ROLES: Final = ("ingest", "worker", "relay")
 

@@ -11,24 +11,27 @@ from typing import Final
 from devstack import Endpoints, Ports, StackError
 from ingest.local import LocalService, local_service
 from ingest.processes import RoleFailed
+from ingest.under_make import own_terminal, parent_gone
 
 DIRECTORY: Final = Path(".stack")
 
 
-def run_up() -> int:
+def run_up(*, under_make: bool) -> int:
     """Start everything, print the addresses, stay until SIGINT or SIGTERM.
 
     Returns the exit code: 0 after a signal, 1 when a part could not start or died for good.
+    ``under_make``: see ``ingest.under_make``.
     """
-    return run_until_signalled(_up)
+    return run_until_signalled(_up, under_make=under_make)
 
 
-def run_until_signalled(main: Callable[[], Awaitable[int]]) -> int:
+def run_until_signalled(main: Callable[[], Awaitable[int]], *, under_make: bool) -> int:
     """Run ``main`` and return its code; SIGINT and SIGTERM cancel it, which counts as 0."""
-    return asyncio.run(_until_signalled(main))
+    with own_terminal() if under_make else contextlib.nullcontext():
+        return asyncio.run(_until_signalled(main, under_make=under_make))
 
 
-async def _until_signalled(main: Callable[[], Awaitable[int]]) -> int:
+async def _until_signalled(main: Callable[[], Awaitable[int]], *, under_make: bool) -> int:
     task = asyncio.ensure_future(main())
 
     def stop() -> None:
@@ -37,8 +40,11 @@ async def _until_signalled(main: Callable[[], Awaitable[int]]) -> int:
             task.cancel()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop)
+    orphaned = asyncio.ensure_future(parent_gone()) if under_make else None
+    if orphaned:
+        orphaned.add_done_callback(lambda ended: ended.cancelled() or stop())
     try:
         return await task
     except asyncio.CancelledError:
@@ -47,11 +53,15 @@ async def _until_signalled(main: Callable[[], Awaitable[int]]) -> int:
     except (RoleFailed, StackError) as error:
         say(f"Could not start: {error}")
         return 1
+    finally:
+        if orphaned:
+            orphaned.cancel()
 
 
 def say(text: str) -> None:
-    """Print a line at once, also into a pipe."""
-    print(text, flush=True)
+    """Print a line at once, also into a pipe; one that nobody reads any more is no error."""
+    with contextlib.suppress(BrokenPipeError):
+        print(text, flush=True)
 
 
 async def _up() -> int:

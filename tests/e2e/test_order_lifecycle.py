@@ -1,5 +1,6 @@
 import asyncio
 import json
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,12 @@ DELIVERED = [
     "order.dispatched",
     "order.shipped",
 ]
+
+
+@pytest.fixture
+def order() -> str:
+    """An order id that no other test uses: all tests share one Temporal."""
+    return f"A-{uuid.uuid4().hex[:8]}"
 
 
 def start(order_id: str, unit_price: int | None = None) -> str:
@@ -52,40 +59,43 @@ def decide(verdict: str, order_id: str) -> str:
 
 
 async def test_a_start_typed_into_kcat_ships_and_row_trail_and_topic_agree(
-    service: Service,
+    service: Service, order: str
 ) -> None:
-    await service.send(start("A-1"))
+    await service.send(start(order))
 
-    assert await service.story("A-1", "order.shipped") == BEGUN + DELIVERED
+    assert await service.story(order, "order.shipped") == BEGUN + DELIVERED
 
-    events = await service.events("A-1")
+    events = await service.events(order)
     assert [event.sequence for event in events] == [1, 2, 3, 4, 5, 6]
     assert events[0].command_id is not None
     trail = await service.db.fetch(
-        "SELECT type, sequence FROM events WHERE order_id = 'A-1' ORDER BY sequence"
+        "SELECT type, sequence FROM events WHERE order_id = $1 ORDER BY sequence", order
     )
     assert [(row["type"], row["sequence"]) for row in trail] == [
         (event.type, event.sequence) for event in events
     ]
-    assert await service.db.fetchval("SELECT state FROM orders WHERE order_id = 'A-1'") == "shipped"
-    payment = await service.db.fetchrow("SELECT * FROM payments WHERE order_id = 'A-1'")
+    assert (
+        await service.db.fetchval("SELECT state FROM orders WHERE order_id = $1", order)
+        == "shipped"
+    )
+    payment = await service.db.fetchrow("SELECT * FROM payments WHERE order_id = $1", order)
     assert payment is not None
     assert payment["status"] == "charged"
     assert payment["amount"] == events[1].data.amount  # type: ignore[union-attr]
 
 
 async def test_the_address_of_a_waiting_order_may_change_and_the_label_carries_it(
-    service: Service,
+    service: Service, order: str
 ) -> None:
-    await service.send(start("A-1", 90_000))
-    await service.story("A-1", "order.review_requested")
-    await service.send(move("A-1"))
-    await service.story("A-1", "order.address_updated")
-    await service.send(decide("approve", "A-1"))
+    await service.send(start(order, 90_000))
+    await service.story(order, "order.review_requested")
+    await service.send(move(order))
+    await service.story(order, "order.address_updated")
+    await service.send(decide("approve", order))
 
-    await service.story("A-1", "order.shipped")
+    await service.story(order, "order.shipped")
 
-    label = next(e for e in await service.events("A-1") if e.type == "order.shipment_prepared")
+    label = next(e for e in await service.events(order) if e.type == "order.shipment_prepared")
     assert label.data.address.model_dump() == ELSEWHERE
 
 
@@ -93,26 +103,26 @@ async def test_the_address_of_a_waiting_order_may_change_and_the_label_carries_i
     ("command", "end"),
     [
         (cancel, "order.cancelled"),
-        (lambda order: decide("reject", order), "order.rejected"),
+        (lambda order_id: decide("reject", order_id), "order.rejected"),
     ],
     ids=["cancel", "reject"],
 )
 async def test_a_waiting_order_can_be_ended_without_a_charge(
-    service: Service, command: Callable[[str], str], end: str
+    service: Service, order: str, command: Callable[[str], str], end: str
 ) -> None:
-    await service.send(start("A-1", 90_000))
-    await service.story("A-1", "order.review_requested")
-    await service.send(command("A-1"))
+    await service.send(start(order, 90_000))
+    await service.story(order, "order.review_requested")
+    await service.send(command(order))
 
-    assert await service.story("A-1", end) == [*BEGUN, "order.review_requested", end]
+    assert await service.story(order, end) == [*BEGUN, "order.review_requested", end]
 
     assert await service.db.fetchval("SELECT count(*) FROM payments WHERE status = 'charged'") == 0
-    ended = (await service.events("A-1"))[-1]
+    ended = (await service.events(order))[-1]
     assert ended.command_id is not None
 
 
-async def test_fifty_starts_in_one_go_all_ship(service: Service) -> None:
-    await service.send(*[start(f"B-{n}") for n in range(50)])
+async def test_fifty_starts_in_one_go_all_ship(service: Service, order: str) -> None:
+    await service.send(*[start(f"{order}-{n}") for n in range(50)])
 
     async def shipped() -> bool:
         count = await service.db.fetchval("SELECT count(*) FROM orders WHERE state = 'shipped'")
@@ -122,12 +132,12 @@ async def test_fifty_starts_in_one_go_all_ship(service: Service) -> None:
 
 
 async def test_a_broken_message_becomes_a_dead_letter_and_its_neighbours_ship(
-    service: Service,
+    service: Service, order: str
 ) -> None:
-    await service.send(start("A-1"), '{"type": "start", "order_id"', start("A-2"))
+    await service.send(start(order), '{"type": "start", "order_id"', start(f"{order}-2"))
 
     await asyncio.gather(
-        service.story("A-1", "order.shipped"), service.story("A-2", "order.shipped")
+        service.story(order, "order.shipped"), service.story(f"{order}-2", "order.shipped")
     )
     assert await read(service.bootstrap, service.topics.dead_letters) == [
         '{"type": "start", "order_id"'
@@ -135,24 +145,24 @@ async def test_a_broken_message_becomes_a_dead_letter_and_its_neighbours_ship(
 
 
 async def test_a_cancel_that_overtakes_its_start_takes_effect_when_the_start_comes(
-    service: Service,
+    service: Service, order: str
 ) -> None:
-    await service.send(cancel("A-1"))
-    await service.send(start("A-1"))
+    await service.send(cancel(order))
+    await service.send(start(order))
 
-    story = await service.story("A-1", "order.cancelled")
+    story = await service.story(order, "order.cancelled")
 
     assert "order.shipment_prepared" not in story
 
 
 async def test_a_command_for_an_order_that_ended_is_rejected_by_name_of_its_state(
-    service: Service,
+    service: Service, order: str
 ) -> None:
-    await service.send(start("A-1"))
-    await service.story("A-1", "order.shipped")
-    await service.send(cancel("A-1"))
+    await service.send(start(order))
+    await service.story(order, "order.shipped")
+    await service.send(cancel(order))
 
-    await service.story("A-1", "order.command_rejected")
+    await service.story(order, "order.command_rejected")
 
-    refused = (await service.events("A-1"))[-1]
+    refused = (await service.events(order))[-1]
     assert "shipped" in refused.data.reason
