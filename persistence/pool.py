@@ -35,7 +35,7 @@ async def open_pool(db_url: str, application_name: str, size: int) -> asyncpg.Po
     with database_errors():
         return await asyncpg.create_pool(
             db_url,
-            min_size=1,
+            min_size=0,  # a floor would be restored with a traceback in the log while it is away
             max_size=size,
             timeout=CONNECT_SECONDS,
             command_timeout=COMMAND_SECONDS,

@@ -16,7 +16,6 @@ proof on a real broker.
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, Self
@@ -137,10 +136,10 @@ class Publisher:
 
         aiokafka's own ``stop`` waits for the broker without limit, so its sender is ended first.
         """
-        sender = self._producer._sender  # noqa: SLF001
-        if sender.sender_task is not None and not sender.sender_task.done():
-            sender.sender_task.cancel()
-            with suppress(KafkaError):
-                await sender.sender_task
+        sending = self._producer._sender.sender_task  # noqa: SLF001
+        if sending is not None:
+            sending.cancel()
+            await self._producer.client.close()
+            await asyncio.wait({sending})
         self._producer._message_accumulator.fail_all(KafkaError("given up"))  # noqa: SLF001
         await self._producer.stop()

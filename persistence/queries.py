@@ -133,6 +133,19 @@ async def orders_in_motion(conn: Executor) -> int:
     return count
 
 
+async def unpublished_for(conn: Executor) -> float:
+    """Return for how many seconds the oldest event has been waiting for the relay; 0: none."""
+    with database_errors():
+        seconds: float = await conn.fetchval(
+            """
+            select coalesce(extract(epoch from clock_timestamp() - min(first.at)), 0)::float8
+            from generate_series(0, 3) as shards (number),
+            lateral (select at from outbox where shard = number order by id limit 1) as first
+            """
+        )
+    return seconds
+
+
 async def overdue_orders(conn: Executor, before: datetime, limit: int = 100) -> list[Order]:
     """Return orders still open though their clock ran out before ``before``, oldest first.
 
