@@ -46,10 +46,13 @@ Seconds = Annotated[int, Field(ge=1, le=86_400)]
 class Settings(BaseSettings):
     """The variables of ``env.example``; ``.env`` in the working directory is read as well.
 
-    A variable of the environment wins over the same line in ``.env``.
+    While ``orders up`` runs there, its addresses in force win over ``.env``, so that the other
+    commands find it on whatever ports it has. A variable of the environment wins over both.
     """
 
-    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_file=(".env", ".stack/endpoints.env"), extra="ignore", frozen=True
+    )
 
     db_url: Annotated[str, AfterValidator(_postgresql)] = (
         "postgresql://orders:orders@localhost:5432/orders"

@@ -7,6 +7,9 @@ import time
 from datetime import timedelta
 from typing import Final
 
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import (
     Client,
     WorkflowExecutionStatus,
@@ -107,6 +110,20 @@ async def check_health(client: Client) -> None:
         raise Unavailable(f"Temporal did not answer: {error.message}") from error
     if not serving:
         raise Unavailable("Temporal answers and does not serve")
+
+
+async def has_workers(client: Client, task_queue: str) -> bool:
+    """Tell whether a worker has asked for workflow tasks lately; raises ``Unavailable``."""
+    request = DescribeTaskQueueRequest(
+        namespace=client.namespace,
+        task_queue=TaskQueue(name=task_queue),
+        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+    )
+    try:
+        answer = await client.workflow_service.describe_task_queue(request, timeout=RPC_TIMEOUT)
+    except RPCError as error:
+        raise Unavailable(f"Temporal did not answer: {error.message}") from error
+    return bool(answer.pollers)
 
 
 async def query_status(client: Client, order_id: str) -> Status | None:

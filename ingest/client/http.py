@@ -1,0 +1,127 @@
+"""The REST API as the client sees it: JSON in and out, every error one line and an exit code."""
+
+import time
+import uuid
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+import httpx
+
+from ingest.client.errors import Code, Failed
+
+Json = dict[str, Any]
+
+OUTCOME_SECONDS: Final = 5
+"""How long a command waits for its outcome unless told otherwise."""
+TIMEOUT: Final = httpx.Timeout(10.0, connect=5.0)
+TRIES: Final = 3
+
+
+class NotKnown(Failed):
+    """The API answers that it knows no such thing."""
+
+
+class Api:
+    """A connection to the API at ``url``."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._http = httpx.Client(base_url=url, timeout=TIMEOUT, trust_env=False)
+
+    @classmethod
+    @contextmanager
+    def open(cls, url: str) -> Iterator["Api"]:
+        """Open a connection for the block."""
+        api = cls(url)
+        try:
+            with api._http:
+                yield api
+        except httpx.ConnectError:
+            raise Failed(
+                Code.UNREACHABLE,
+                f"nobody answers at {url}: start the service (`orders up`, or `orders api`), "
+                "or set API_URL",
+            ) from None
+        except httpx.TimeoutException:
+            raise Failed(
+                Code.UNREACHABLE, f"the API at {url} takes too long: try again, or `orders doctor`"
+            ) from None
+        except httpx.HTTPError as error:
+            raise Failed(
+                Code.UNREACHABLE, f"the connection to {url} broke ({error}): try again"
+            ) from None
+
+    def get(
+        self,
+        path: str,
+        /,
+        query: Mapping[str, str | int | None] | None = None,
+        *,
+        wait: int = 0,
+        accept: Collection[int] = (),
+    ) -> Json:
+        """Return what is at ``path``; the server may take ``wait`` s longer than usual.
+
+        ``accept`` are statuses beyond 2xx that are no error here.
+        """
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        if wait:
+            given["wait"] = wait
+        timeout = httpx.Timeout(10.0 + wait, connect=5.0)
+        # httpx takes an empty mapping for "no query" and drops the one in the path.
+        response = self._http.get(path, params=given or None, timeout=timeout)
+        return _document(response, accept)
+
+    def find(self, path: str, /, query: Mapping[str, str | int] | None = None) -> Json | None:
+        """Return what is at ``path``, or ``None`` where nothing is known."""
+        try:
+            return self.get(path, query)
+        except NotKnown:
+            return None
+
+    def send(self, path: str, body: Json, key: str | None, wait: int) -> Json:
+        """Send a command; return its status, the outcome if it came within ``wait`` s.
+
+        Sent again under the same id while the service says that it cannot just now. Raises
+        ``Failed`` when it was refused.
+        """
+        headers = {"Idempotency-Key": key or str(uuid.uuid4())}
+        if wait:
+            headers["Prefer"] = f"wait={wait}"
+        timeout = httpx.Timeout(10.0 + wait, connect=5.0)
+        for _ in range(TRIES - 1):
+            response = self._http.post(path, json=body, headers=headers, timeout=timeout)
+            if response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                break
+            time.sleep(_pause(response.headers))
+        else:
+            response = self._http.post(path, json=body, headers=headers, timeout=timeout)
+        return _document(response)
+
+
+def _pause(headers: Mapping[str, str]) -> float:
+    value = headers.get("Retry-After", "1")
+    return min(float(value), 10.0) if value.isdigit() else 1.0
+
+
+def _document(response: httpx.Response, accept: Collection[int] = ()) -> Json:
+    try:
+        document = response.json()
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        text = f"{response.url} answers {response.status_code} and no JSON: is API_URL right?"
+        raise Failed(Code.UNREACHABLE, text)
+    if response.is_success or response.status_code in accept:
+        return document
+    detail = str(document.get("detail", response.text))
+    if response.status_code == httpx.codes.NOT_FOUND:
+        raise NotKnown(Code.REJECTED, detail)
+    raise Failed(_code(response.status_code), detail)
+
+
+def _code(status: int) -> Code:
+    if status >= httpx.codes.INTERNAL_SERVER_ERROR:
+        return Code.UNREACHABLE
+    return Code.REJECTED if status == httpx.codes.CONFLICT else Code.USAGE

@@ -1,0 +1,70 @@
+"""What every command of the client does: settings, a connection, output, one exit code."""
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from domain.model import ID_PATTERN, ORDER_ID_MAX
+from ingest.client.errors import Code, Failed
+from ingest.client.http import Api
+from ingest.settings import BadSetting, Settings, load_settings
+
+
+@contextmanager
+def connected() -> Iterator[Api]:
+    """Lend a connection to the API; turn whatever goes wrong into a line and an exit code."""
+    with exits(), Api.open(settings().api_url) as api:
+        yield api
+
+
+@contextmanager
+def exits() -> Iterator[None]:
+    """End the program by exit code, with one line on standard error."""
+    try:
+        yield
+    except Failed as failure:
+        print(f"orders: {failure}", file=sys.stderr)
+        raise typer.Exit(failure.code) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(Code.INTERRUPTED) from None
+    except BrokenPipeError:  # the reader, as `head`, has seen enough
+        sys.stdout = None
+        raise typer.Exit(Code.DONE) from None
+
+
+def settings() -> Settings:
+    """Read the settings; raises ``Failed``."""
+    try:
+        return load_settings()
+    except BadSetting as error:
+        raise Failed(Code.USAGE, str(error)) from None
+
+
+def parse(option: str, text: str, example: str) -> object:
+    """Return the JSON that an option holds; raises ``Failed``."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise Failed(
+            Code.USAGE, f"{option} is not JSON ({error}): give it as '{example}'"
+        ) from None
+
+
+def path(collection: str, name: str, *more: str) -> str:
+    """Return a path of the API; raises ``Failed`` for an id that none can have."""
+    if not re.match(ID_PATTERN, name) or len(name) > ORDER_ID_MAX:
+        text = (
+            f"{name!r} is no order id: letters, digits and . _ : - only, a letter or digit "
+            f"first, at most {ORDER_ID_MAX}"
+        )
+        raise Failed(Code.USAGE, text)
+    return "/".join(("", collection, name, *more))
+
+
+def print_json(document: object) -> None:
+    """Print a document on one line."""
+    print(json.dumps(document, ensure_ascii=False), flush=True)
