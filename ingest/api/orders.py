@@ -224,7 +224,7 @@ def _status(
     left = None if ended else round((until - datetime.now(UTC)).total_seconds(), 3)
     return OrderStatus(
         **fields,
-        step=live.step if live and live.step else STEP_OF.get(order.state),
+        step=_step(order, live),
         attempts=live.attempts if live else 0,
         last_error=live.last_error if live else None,
         live=live is not None,
@@ -238,6 +238,12 @@ def _status(
         tracking_number=order.tracking_number,
         events=order.sequence,
     )
+
+
+def _step(order: Order, live: Status | None) -> str | None:
+    """Return the step that runs, or that follows where nothing but a write is under way."""
+    waits = order.state is State.IN_REVIEW or live is None or live.step in (None, "record")
+    return STEP_OF.get(order.state) if waits or live is None else live.step
 
 
 def _payment(payment: Payment) -> PaymentView:

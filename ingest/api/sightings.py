@@ -3,7 +3,7 @@
 import json
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -80,8 +80,10 @@ class Sightings:
         headers = {name: (value or b"").decode(errors="replace") for name, value in record.headers}
         why = f"{headers.get(ERROR_CLASS, 'unknown')}: {headers.get(ERROR_MESSAGE, 'no reason')}"
         sighting = _sighting(record, why)
-        self._note(sighting)
-        self._on_dead_letter(sighting.command_id)
+        # A dead letter is known by its place; what has an id of its own is found by both.
+        for command_id in {sighting.command_id, record_id(record)}:
+            self._note(replace(sighting, command_id=command_id))
+            self._on_dead_letter(command_id)
 
     def _note(self, sighting: Sighting) -> None:
         earlier = self._seen.get(sighting.command_id)
