@@ -67,14 +67,14 @@ class Story:
     @property
     def as_expected(self) -> bool:
         """Whether the events are the expected ones, in order, and the label is right."""
-        labels = [e.data.address.model_dump() for e in self.events if _is_label(e)]
+        labels = [
+            event.data.address.model_dump()
+            for event in self.events
+            if isinstance(event.data, ShipmentPrepared)
+        ]
         return tuple(e.type for e in self.events) == self.expected and (
             not labels or labels[-1] == self.label
         )
-
-
-def _is_label(event: Event) -> bool:
-    return isinstance(event.data, ShipmentPrepared)
 
 
 def stories() -> list[Story]:

@@ -2,27 +2,27 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from devstack import Endpoints, Ports, Stack
+from devstack import Ports, Stack
 from ingest.processes import Role, running
 from ingest.settings import Settings
 from ingest.topics import create_topics
 from persistence.migrate import migrate
 
-ROLES: Final = ("ingest", "worker", "relay")
+CORE: Final = ("ingest", "worker", "relay")
+"""The roles that drive an order."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocalService:
-    """A running service; ``failed()`` returns when a part of it is gone for good."""
+    """A running service; ``variables`` are the settings that lead others to its parts."""
 
-    endpoints: Endpoints
+    variables: Mapping[str, str]
     settings: Settings
-    roles: list[Role]
     _stack: Stack
     _supervisor: asyncio.Task[None]
 
@@ -44,16 +44,20 @@ async def local_service(
     directory: Path,
     ports: Ports,
     say: Callable[[str], None],
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str],
+    names: Sequence[str] = CORE,
 ) -> AsyncIterator[LocalService]:
-    """Start everything; the block runs when all parts are ready; then end everything.
+    """Start the servers and the roles ``names``; the block runs when all are ready.
 
-    ``directory`` keeps data and logs. ``environment`` overrides the roles' settings. A killed
-    parent leaves no process behind, and what was acknowledged is there at the next start.
+    ``directory`` keeps data and logs. ``environment`` overrides the roles' settings. Leaving
+    the block ends everything. A killed parent leaves no process behind, and what was
+    acknowledged is there at the next start.
     """
     async with Stack(directory, ports, say) as stack:
-        variables = {**stack.endpoints.as_env(), **(environment or {})}
-        settings = Settings(**{name.lower(): value for name, value in variables.items()})
+        variables = {**stack.endpoints.as_env(), **environment}
+        settings = Settings.model_validate(
+            {name.lower(): value for name, value in variables.items()}
+        )
         await asyncio.gather(
             migrate(settings.db_url),
             create_topics(
@@ -66,6 +70,6 @@ async def local_service(
         say("schema and topics ready")
         logs = directory / "logs"
         logs.mkdir(exist_ok=True)
-        roles = [Role(name, variables, logs / f"{name}.log", say) for name in ROLES]
+        roles = [Role(name, variables, logs / f"{name}.log", say) for name in names]
         async with running(roles) as supervisor:
-            yield LocalService(stack.endpoints, settings, roles, stack, supervisor)
+            yield LocalService(variables, settings, stack, supervisor)

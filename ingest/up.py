@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from devstack import Endpoints, Ports, StackError
-from ingest.local import LocalService, local_service
+from devstack import Ports, StackError, preferred_port
+from ingest.local import CORE, LocalService, local_service
 from ingest.processes import RoleFailed
 from ingest.under_make import own_terminal, parent_gone
 
@@ -42,9 +42,7 @@ async def _until_signalled(main: Callable[[], Awaitable[int]], *, under_make: bo
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, stop)
-    orphaned = asyncio.ensure_future(parent_gone()) if under_make else None
-    if orphaned:
-        orphaned.add_done_callback(lambda ended: ended.cancelled() or stop())
+    orphaned = asyncio.ensure_future(_stop_when_orphaned(stop)) if under_make else None
     try:
         return await task
     except asyncio.CancelledError:
@@ -58,6 +56,11 @@ async def _until_signalled(main: Callable[[], Awaitable[int]], *, under_make: bo
             orphaned.cancel()
 
 
+async def _stop_when_orphaned(stop: Callable[[], None]) -> None:
+    await parent_gone()
+    stop()
+
+
 def say(text: str) -> None:
     """Print a line at once, also into a pipe; one that nobody reads any more is no error."""
     with contextlib.suppress(BrokenPipeError):
@@ -67,18 +70,24 @@ def say(text: str) -> None:
 async def _up() -> int:
     began = time.monotonic()
     say(f"Starting the order lifecycle service; data and logs in {DIRECTORY}/, Ctrl-C ends it")
-    async with local_service(DIRECTORY, Ports.preferred(say), say) as service:
-        with _endpoints_file(service.endpoints):
+    ports, web = Ports.preferred(say), _web_ports()
+    async with local_service(DIRECTORY, ports, say, web, (*CORE, "api")) as service:
+        with _endpoints_file(service.variables):
             say(f"Everything is ready after {time.monotonic() - began:.1f} s\n")
             say(welcome(service))
             say(f"Gone for good: {await service.failed()}")
             return 1
 
 
+def _web_ports() -> dict[str, str]:
+    api = preferred_port("API", 8000, say)
+    return {"API_PORT": str(api), "API_URL": f"http://localhost:{api}"}
+
+
 @contextlib.contextmanager
-def _endpoints_file(endpoints: Endpoints) -> Iterator[None]:
+def _endpoints_file(variables: Mapping[str, str]) -> Iterator[None]:
     path = DIRECTORY / "endpoints.env"
-    path.write_text("".join(f"{name}={value}\n" for name, value in endpoints.as_env().items()))
+    path.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
     try:
         yield
     finally:
@@ -87,17 +96,18 @@ def _endpoints_file(endpoints: Endpoints) -> Iterator[None]:
 
 def welcome(service: LocalService) -> str:
     """Return the addresses and the lines to paste into another terminal."""
-    endpoints, settings = service.endpoints, service.settings
-    kcat = f"kcat -P -b {endpoints.kafka_bootstrap} -t {settings.commands_topic}"
-    read = f"kcat -C -b {endpoints.kafka_bootstrap} -t"
+    settings = service.settings
+    kcat = f"kcat -P -b {settings.kafka_bootstrap_servers} -t {settings.commands_topic}"
+    read = f"kcat -C -b {settings.kafka_bootstrap_servers} -t"
     address = '{"street":"123 Main St","city":"Anytown","state":"CA","zip":"12345"}'
     elsewhere = '{"street":"9 Side St","city":"Anytown","state":"CA","zip":"12345"}'
     dear = '[{"sku":"GOLD","quantity":1,"unit_price":90000}]'
     return f"""\
-  Kafka         {endpoints.kafka_bootstrap}
-  Temporal      {endpoints.temporal_host}:{endpoints.temporal_port}
-  Temporal UI   {endpoints.temporal_ui_url}
-  PostgreSQL    {endpoints.db_url}
+  API           {settings.api_url}/docs
+  Temporal UI   {settings.temporal_ui_url}
+  Temporal      {settings.temporal_host}:{settings.temporal_port}
+  Kafka         {settings.kafka_bootstrap_servers}
+  PostgreSQL    {settings.db_url}
 
 Send an order, and see what becomes of it:
   echo '{{"type":"start","order_id":"A-1","initial_address":{address}}}' | {kcat}

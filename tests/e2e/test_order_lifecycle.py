@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from domain.events import CommandRejected, ShipmentPrepared, Validated
+from orchestration.temporal_client import connect
 from tests.support.kcat import needs_kcat, read
 from tests.support.service import Service
 from tests.support.waiting import until
@@ -58,6 +60,17 @@ def decide(verdict: str, order_id: str) -> str:
     return json.dumps({"type": verdict, "order_id": order_id, "reviewed_by": "me"})
 
 
+async def workflows(service: Service, order: str) -> set[tuple[str, str, str, str | None]]:
+    """Return id, type, task queue and parent of the order's workflows, as Temporal has them."""
+    environment = service.environment
+    client = await connect(
+        environment["TEMPORAL_HOST"], int(environment["TEMPORAL_PORT"]), "default"
+    )
+    ids = (f"order-{order}", f"shipping-{order}-1")
+    found = [await client.get_workflow_handle(each).describe() for each in ids]
+    return {(w.id, w.workflow_type, w.task_queue, w.parent_id) for w in found}
+
+
 async def test_a_start_typed_into_kcat_ships_and_row_trail_and_topic_agree(
     service: Service, order: str
 ) -> None:
@@ -78,10 +91,20 @@ async def test_a_start_typed_into_kcat_ships_and_row_trail_and_topic_agree(
         await service.db.fetchval("SELECT state FROM orders WHERE order_id = $1", order)
         == "shipped"
     )
+    assert await workflows(service, order) == {
+        (f"order-{order}", "OrderWorkflow", service.environment["ORDER_TASK_QUEUE"], None),
+        (
+            f"shipping-{order}-1",
+            "ShippingWorkflow",
+            service.environment["SHIPPING_TASK_QUEUE"],
+            f"order-{order}",
+        ),
+    }
     payment = await service.db.fetchrow("SELECT * FROM payments WHERE order_id = $1", order)
     assert payment is not None
     assert payment["status"] == "charged"
-    assert payment["amount"] == events[1].data.amount  # type: ignore[union-attr]
+    assert isinstance(events[1].data, Validated)
+    assert payment["amount"] == events[1].data.amount
 
 
 async def test_the_address_of_a_waiting_order_may_change_and_the_label_carries_it(
@@ -96,6 +119,7 @@ async def test_the_address_of_a_waiting_order_may_change_and_the_label_carries_i
     await service.story(order, "order.shipped")
 
     label = next(e for e in await service.events(order) if e.type == "order.shipment_prepared")
+    assert isinstance(label.data, ShipmentPrepared)
     assert label.data.address.model_dump() == ELSEWHERE
 
 
@@ -165,4 +189,5 @@ async def test_a_command_for_an_order_that_ended_is_rejected_by_name_of_its_stat
     await service.story(order, "order.command_rejected")
 
     refused = (await service.events(order))[-1]
+    assert isinstance(refused.data, CommandRejected)
     assert "shipped" in refused.data.reason

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from testcontainers.community.kafka import KafkaContainer
 from testcontainers.community.postgres import PostgresContainer
@@ -35,6 +35,11 @@ def _free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
+
+
+def _on_loopback(port: int) -> Any:
+    """Return what the Docker client takes for a host port on loopback only."""
+    return "127.0.0.1", port
 
 
 class ContainerServer:
@@ -84,16 +89,16 @@ class ContainerStack:
         postgres_port, kafka_port, temporal_port, ui_port = (_free_port() for _ in range(4))
         postgres = PostgresContainer(
             POSTGRES_IMAGE, username="orders", password="orders", dbname="orders", driver=None
-        ).with_bind_ports(5432, ("127.0.0.1", postgres_port))
+        ).with_bind_ports(5432, _on_loopback(postgres_port))
         kafka = KafkaContainer(KAFKA_IMAGE).with_kraft()
-        kafka.with_bind_ports(9093, ("127.0.0.1", kafka_port))
+        kafka.with_bind_ports(9093, _on_loopback(kafka_port))
         kafka.with_env("KAFKA_MESSAGE_MAX_BYTES", str(4 * 1024 * 1024))
         kafka.with_env("KAFKA_AUTO_CREATE_TOPICS_ENABLE", "false")
         temporal = (
             DockerContainer(TEMPORAL_IMAGE)
             .with_command("server start-dev --ip 0.0.0.0")
-            .with_bind_ports(7233, ("127.0.0.1", temporal_port))
-            .with_bind_ports(8233, ("127.0.0.1", ui_port))
+            .with_bind_ports(7233, _on_loopback(temporal_port))
+            .with_bind_ports(8233, _on_loopback(ui_port))
         )
         for name, container in (("postgres", postgres), ("kafka", kafka), ("temporal", temporal)):
             container.start()

@@ -38,7 +38,7 @@ class Service:
         """Wait until the order's newest event is ``last``; return all its types."""
 
         async def types() -> list[str]:
-            found = [event.type for event in await self.events(order_id)]
+            found: list[str] = [event.type for event in await self.events(order_id)]
             return found if found and found[-1] == last else []
 
         return await until(types)
