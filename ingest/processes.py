@@ -29,6 +29,9 @@ class Role:
     the process ends too (see ``devstack.Child``).
     """
 
+    program: tuple[str, ...] = ("-m", "ingest.cli")
+    """Arguments of the interpreter before the role's name."""
+
     def __init__(
         self, name: str, environment: Mapping[str, str], log: Path, say: Callable[[str], None]
     ) -> None:
@@ -53,7 +56,7 @@ class Role:
         with _notify_socket() as (address, ready):
             self._child = await Child.spawn(
                 self.name,
-                [sys.executable, "-m", "ingest.cli", self.name],
+                [sys.executable, *self.program, self.name],
                 env={**os.environ, **self._environment, "NOTIFY_SOCKET": address},
                 log_path=self._log,
             )

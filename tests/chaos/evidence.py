@@ -1,0 +1,117 @@
+"""What is left when all has settled, as anybody could read it: topics, tables, books, results."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from tests.chaos.ledger import Ledger
+
+Reach = Literal["process", "outage"]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of a topic."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes
+    headers: dict[str, str]
+
+    @property
+    def place(self) -> str:
+        """Return ``topic-partition-offset``: the command id of a command that has none."""
+        return f"{self.topic}-{self.partition}-{self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One row of table ``events``."""
+
+    order_id: str
+    sequence: int
+    type: str
+    command_id: str | None
+    data: dict[str, Any]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRow:
+    """One row of table ``orders``; ``others`` holds the columns the fold can tell as well."""
+
+    order_id: str
+    state: str
+    deadline: datetime
+    others: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentRow:
+    """One row of table ``payments``."""
+
+    payment_id: str
+    order_id: str
+    status: str
+    amount: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line in the partners' own books."""
+
+    key: str
+    operation: str
+    order_id: str
+    detail: dict[str, Any]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How Temporal saw an order's newest run end: status ``COMPLETED`` and so on, and result."""
+
+    status: str
+    result: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Trouble that was made: what, to whom, from when until it was over.
+
+    ``process``: one of several processes of a role was hit, the others could go on.
+    ``outage``: something was hit that all depend on.
+    """
+
+    kind: str
+    target: str
+    reach: Reach
+    begin: datetime
+    end: datetime
+
+
+@dataclass(slots=True)
+class Evidence:
+    """Everything the checks look at.
+
+    ``unexpected``: what processes did that nobody asked for (ended, tracebacks in a log).
+    ``lag``: per partition of the commands topic, records that the group has not committed.
+    """
+
+    ledger: Ledger = field(default_factory=Ledger)
+    commands: list[Record] = field(default_factory=list)
+    published: list[Record] = field(default_factory=list)
+    dead_letters: list[Record] = field(default_factory=list)
+    orders: dict[str, OrderRow] = field(default_factory=dict)
+    events: dict[str, list[EventRow]] = field(default_factory=dict)
+    payments: list[PaymentRow] = field(default_factory=list)
+    books: list[Entry] = field(default_factory=list)
+    runs: dict[str, Run] = field(default_factory=dict)
+    outbox: int = 0
+    set_aside: int = 0
+    lag: dict[int, int] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)

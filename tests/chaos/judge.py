@@ -1,0 +1,56 @@
+"""All checks by the names they report under, and whether a run means anything."""
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from tests.chaos import checks, money, punctuality
+from tests.chaos.checks import Check, Violation
+from tests.chaos.evidence import Evidence
+
+ALL: Final[dict[str, Check]] = {
+    "acknowledged is on the topic": checks.acknowledged_is_on_the_topic,
+    "exactly one outcome": checks.one_outcome,
+    "dead letters are verbatim": checks.dead_letters_are_verbatim,
+    "one life": checks.one_life,
+    "events without gap": checks.events_without_gap,
+    "topic is the table": checks.topic_is_the_table,
+    "row is the fold": checks.row_is_the_fold,
+    "workflow agrees": checks.workflow_agrees,
+    "all has settled": checks.all_has_settled,
+    "money": money.charged_once_and_given_back,
+    "payments agree with the bank": money.payments_agree_with_the_bank,
+    "parcels": money.parcels_agree_with_the_carrier,
+    "in time": punctuality.in_time,
+    "processes behave": checks.nothing_unexpected,
+}
+"""The order of the report. Each yields violations under its own name."""
+
+COMMANDS_LEAST: Final = 100
+COMMANDS_A_MINUTE_LEAST: Final = 60
+FAULTS_A_MINUTE_LEAST: Final = 3
+SHIPPED_LEAST: Final = 0.25
+
+
+def judge(evidence: Evidence) -> list[Violation]:
+    """Return every broken promise."""
+    return [violation for check in ALL.values() for violation in check(evidence)]
+
+
+def meaningless(evidence: Evidence, minutes: float) -> Iterator[str]:
+    """Yield why this run proves nothing: too little was done, or too little was broken."""
+    acknowledged = len(evidence.ledger.acknowledged)
+    if acknowledged < max(COMMANDS_LEAST, minutes * COMMANDS_A_MINUTE_LEAST):
+        yield f"only {acknowledged} commands were acknowledged"
+    if len(evidence.faults) < max(1, minutes * FAULTS_A_MINUTE_LEAST):
+        yield f"only {len(evidence.faults)} faults happened"
+    states = Counter(order.state for order in evidence.orders.values())
+    if states["shipped"] < SHIPPED_LEAST * len(evidence.orders):
+        yield f"only {states['shipped']} of {len(evidence.orders)} orders were shipped"
+    for state in ("cancelled", "rejected"):
+        if not states[state]:
+            yield f"no order ended {state}"
+    if not any(entry.operation == "refund" for entry in evidence.books):
+        yield "nothing was refunded"
+    if not evidence.dead_letters:
+        yield "nothing was dead-lettered"

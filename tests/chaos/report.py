@@ -1,0 +1,85 @@
+"""The report of a run, for people."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+
+from tests.chaos.checks import Violation
+from tests.chaos.evidence import Evidence
+from tests.chaos.judge import ALL
+from tests.chaos.punctuality import tallies
+
+SHOWN = 5
+
+
+def report(evidence: Evidence, violations: Sequence[Violation], doubts: Sequence[str]) -> str:
+    """Return the report as text; ``doubts`` say why the run proves nothing."""
+    return "\n".join(
+        [
+            *_did(evidence),
+            *_broke(evidence),
+            *_ended(evidence),
+            *_judged(violations),
+            *(f"MEANINGLESS: {doubt}" for doubt in doubts),
+        ]
+    )
+
+
+def _did(evidence: Evidence) -> Iterator[str]:
+    ledger = evidence.ledger
+    kinds = Counter(f"{a.message.kind} ({a.message.via})" for a in ledger.acknowledged)
+    yield ""
+    yield (
+        f"Sent: {len(ledger.stories)} stories, {len(ledger.acknowledged)} commands acknowledged, "
+        f"{len(ledger.unclear)} never acknowledged"
+    )
+    yield f"  {_counts(kinds)}"
+
+
+def _broke(evidence: Evidence) -> Iterator[str]:
+    yield f"Broken: {len(evidence.faults)} faults"
+    begin = evidence.faults[0].begin if evidence.faults else None
+    for fault in evidence.faults:
+        after = (fault.begin - begin).total_seconds() if begin else 0
+        lasted = (fault.end - fault.begin).total_seconds()
+        yield f"  {after:6.1f} s  {fault.kind:28} {fault.target:40} {lasted:5.1f} s"
+
+
+def _ended(evidence: Evidence) -> Iterator[str]:
+    states = Counter(order.state for order in evidence.orders.values())
+    repeats = len(evidence.published) - len({r.headers.get("ce_id") for r in evidence.published})
+    refused = sum(
+        event.type == "order.command_rejected"
+        for events in evidence.events.values()
+        for event in events
+    )
+    books = Counter(entry.operation for entry in evidence.books)
+    yield f"Orders: {len(evidence.orders)}: {_counts(states)}; {refused} commands refused"
+    yield f"Partners' books: {_counts(books)}"
+    yield (
+        f"Events published: {len(evidence.published)}, {repeats} of them repeats of the same id; "
+        f"dead letters: {len(evidence.dead_letters)}"
+    )
+    yield "Decided in time, by what befell the order while it was driven:"
+    for befell, tally in tallies(evidence).items():
+        yield (
+            f"  {befell:8} {tally.orders:5} orders, {len(tally.late)} late, "
+            f"{len(tally.lost)} failed that could have been shipped"
+        )
+
+
+def _judged(violations: Sequence[Violation]) -> Iterator[str]:
+    by_check: dict[str, list[Violation]] = defaultdict(list)
+    for violation in violations:
+        by_check[violation.check].append(violation)
+    yield "Checks:"
+    for name in ALL:
+        found = by_check[name]
+        yield f"  {'FAILED' if found else 'ok    '} {name}{f': {len(found)}' if found else ''}"
+        for violation in found[:SHOWN]:
+            yield f"         {violation.subject}: {violation.text}"
+        if len(found) > SHOWN:
+            yield f"         and {len(found) - SHOWN} more"
+
+
+def _counts(counts: Counter[str]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in sorted(counts.items())) or "none"

@@ -1,0 +1,121 @@
+"""One run: load and faults side by side, time to settle, evidence."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tests.chaos.collect import collect, unsettled
+from tests.chaos.driver import Driver
+from tests.chaos.evidence import Evidence, Fault
+from tests.chaos.faults import KINDS, inflict, plan
+from tests.chaos.stories import stories
+from tests.chaos.world import World, running_world
+
+SETTLE_SECONDS: Final = 120.0
+"""Longer than anything an order may wait for, with reviews and early commands shortened."""
+WARM_UP_SECONDS: Final = 4.0
+TELL_EVERY_SECONDS: Final = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to run. ``kinds``: the faults to choose from; ``bug``: a planted bug, or none."""
+
+    seed: int
+    minutes: float
+    rate: float
+    directory: Path
+    kinds: tuple[str, ...] = tuple(KINDS)
+    bug: str | None = None
+    api: bool = True
+
+    @property
+    def program(self) -> tuple[str, ...]:
+        """Return the arguments of the interpreter that run a role."""
+        if self.bug is None:
+            return ("-m", "ingest.cli")
+        return ("-m", "tests.chaos.planted", self.bug)
+
+
+async def run(options: Options, say: Callable[[str], None]) -> Evidence:
+    """Run it all and return what is left.
+
+    Raises ``TimeoutError`` when something that was hit does not come back.
+    """
+    evidence = Evidence()
+    async with running_world(
+        options.directory, say, program=options.program, api=options.api
+    ) as world:
+        places = world.places
+        async with Driver(
+            places.bootstrap, places.commands_topic, world.api_url, options.rate
+        ) as driver:
+            evidence.ledger = driver.ledger
+            await _trouble_under_load(world, driver, options, evidence.faults, say)
+        await _settle(world, say)
+        await collect(places, evidence)
+        roles = list(world.roles.values())
+    # Only now: that every process ends cleanly is looked at as well.
+    evidence.unexpected += [text for role in roles for text in role.unexpected()]
+    return evidence
+
+
+async def _trouble_under_load(
+    world: World,
+    driver: Driver,
+    options: Options,
+    faults: list[Fault],
+    say: Callable[[str], None],
+) -> None:
+    seconds = options.minutes * 60
+    ends = time.monotonic() + seconds
+    telling = asyncio.create_task(_tell(driver, ends, say))
+    try:
+        async with asyncio.TaskGroup() as group:
+            told = stories(options.seed, rest=options.api)
+            group.create_task(driver.play(told, seconds, random.Random(options.seed)))
+            group.create_task(_break(world, options, ends, faults, say))
+    finally:
+        telling.cancel()
+        await asyncio.gather(telling, return_exceptions=True)
+
+
+async def _break(
+    world: World,
+    options: Options,
+    ends: float,
+    faults: list[Fault],
+    say: Callable[[str], None],
+) -> None:
+    """Inflict one fault after the other; a plan that is through begins anew, in another order."""
+    await asyncio.sleep(WARM_UP_SECONDS)
+    for turn in range(1_000):
+        for planned in plan(options.seed + turn, options.kinds):
+            if time.monotonic() > ends:
+                return
+            say(f"fault: {planned.kind}")
+            faults.append(await inflict(world, planned))
+            await asyncio.sleep(planned.pause)
+
+
+async def _tell(driver: Driver, ends: float, say: Callable[[str], None]) -> None:
+    while True:
+        await asyncio.sleep(TELL_EVERY_SECONDS)
+        acknowledged = len(driver.ledger.acknowledged)
+        left = max(0, ends - time.monotonic())
+        say(f"... {acknowledged} commands acknowledged, {left:.0f} s of load left")
+
+
+async def _settle(world: World, say: Callable[[str], None]) -> None:
+    """Wait until nothing is in motion any more, or has been for too long."""
+    gives_up = time.monotonic() + SETTLE_SECONDS
+    while what := await unsettled(world.places):
+        if time.monotonic() > gives_up:
+            say(f"not settled after {SETTLE_SECONDS:.0f} s: {what}")
+            return
+        say(f"settling: {what}")
+        await asyncio.sleep(3)

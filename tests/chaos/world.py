@@ -1,0 +1,181 @@
+"""The service under test: servers, links to them, and the role processes behind the links."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+from devstack import Endpoints, Ports, Stack, free_port
+from ingest.processes import STOP_GRACE_SECONDS, Role, running
+from ingest.topics import create_topics
+from persistence.migrate import migrate
+from tests.chaos.collect import Places
+from tests.chaos.links import Link
+from tests.chaos.stories import EARLY_TTL_SECONDS, REVIEW_ABOVE, REVIEW_TIMEOUT_SECONDS
+
+COMMANDS: Final = "orders.commands"
+EVENTS: Final = "orders.events"
+DEAD_LETTERS: Final = "orders.commands-dlt"
+GROUP: Final = "order-ingest"
+
+ROLES: Final = ("ingest-1", "ingest-2", "worker-1", "worker-2", "relay-1", "relay-2")
+API: Final = "api-1"
+
+Say = Callable[[str], None]
+
+
+class RoleProcess(Role):
+    """A role that can be hurt; it comes back by itself, as under any supervisor."""
+
+    def __init__(self, label: str, environment: Mapping[str, str], logs: Path, say: Say) -> None:
+        name = label.partition("-")[0]
+        super().__init__(
+            name, environment, logs / f"{label}.log", lambda s: say(f"{label}: {s.splitlines()[0]}")
+        )
+        self.label = label
+        self.log_path = logs / f"{label}.log"
+        self.asked_to_end = 0
+        self.bad_ends: list[str] = []
+        self._up = asyncio.Event()
+
+    async def start(self) -> None:
+        """Start, and tell ``until_up``."""
+        self._up.clear()
+        await super().start()
+        self._up.set()
+
+    async def until_up(self) -> None:
+        """Wait until the process says that it is ready."""
+        await self._up.wait()
+
+    def freeze(self) -> None:
+        """SIGSTOP: it keeps its connections and does nothing."""
+        self._running().signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        self._running().signal(signal.SIGCONT)
+
+    async def crash(self) -> None:
+        """SIGKILL, and wait until it has been started again."""
+        await self._end(signal.SIGKILL)
+
+    async def restart(self) -> None:
+        """SIGTERM, which has to end it with code 0, and wait until it has been started again."""
+        code = await self._end(signal.SIGTERM)
+        if code != 0:
+            self.bad_ends.append(f"{self.label}: ended with code {code} after SIGTERM")
+
+    async def stop(self) -> None:
+        """End it for good; it has to end with code 0 by itself."""
+        if self._child is not None and (code := await self._child.terminate(STOP_GRACE_SECONDS)):
+            self.bad_ends.append(f"{self.label}: ended with code {code} after the last SIGTERM")
+
+    async def _end(self, number: int) -> int:
+        await self.until_up()
+        child = self._running()
+        self._up.clear()
+        self.asked_to_end += 1
+        child.signal(number)
+        code = await child.wait()
+        await self.until_up()
+        return code
+
+    def unexpected(self) -> list[str]:
+        """Return what it did that nobody asked for."""
+        more = self.restarts - self.asked_to_end
+        by_itself = [f"{self.label}: ended by itself {more} times"] if more else []
+        return [*self.bad_ends, *by_itself, *_complaints(self.label, self.log_path)]
+
+
+@dataclass(slots=True)
+class World:
+    """All that can be hurt. ``links`` are named ``role>server``."""
+
+    stack: Stack
+    roles: dict[str, RoleProcess]
+    links: dict[str, Link]
+    places: Places
+    api_url: str | None
+
+
+@contextlib.asynccontextmanager
+async def running_world(
+    directory: Path, say: Say, *, program: tuple[str, ...], api: bool
+) -> AsyncIterator[World]:
+    """Start everything; ends everything with the block. ``program`` runs a role (see ``Role``)."""
+    async with AsyncExitStack() as exits:
+        stack = await exits.enter_async_context(Stack(directory, Ports.free(), say))
+        endpoints = stack.endpoints
+        await migrate(endpoints.db_url)
+        await create_topics(endpoints.kafka_bootstrap, COMMANDS, EVENTS, DEAD_LETTERS)
+        links: dict[str, Link] = {}
+        roles: dict[str, RoleProcess] = {}
+        port = free_port()
+        for label in (*ROLES, API) if api else ROLES:
+            for server, at in (("postgres", stack.postgres), ("temporal", stack.temporal)):
+                link = Link(f"{label}>{server}", "127.0.0.1", at.port)
+                links[link.name] = await exits.enter_async_context(link)
+            environment = _environment(endpoints, label, links, port)
+            roles[label] = RoleProcess(label, environment, directory / "logs", say)
+            roles[label].program = program
+        await exits.enter_async_context(running(list(roles.values())))
+        api_url = f"http://127.0.0.1:{port}" if api else None
+        yield World(stack, roles, links, _places(endpoints), api_url)
+
+
+def _environment(
+    endpoints: Endpoints, label: str, links: Mapping[str, Link], api_port: int
+) -> dict[str, str]:
+    url = urlsplit(endpoints.db_url)
+    through = url._replace(netloc=f"{url.username}@127.0.0.1:{links[f'{label}>postgres'].port}")
+    return {
+        **endpoints.as_env(),
+        "DB_URL": urlunsplit(through),
+        "TEMPORAL_PORT": str(links[f"{label}>temporal"].port),
+        "COMMANDS_TOPIC": COMMANDS,
+        "EVENTS_TOPIC": EVENTS,
+        "DEAD_LETTER_TOPIC": DEAD_LETTERS,
+        "KAFKA_GROUP_ID": GROUP,
+        "API_PORT": str(api_port),
+        "API_URL": f"http://127.0.0.1:{api_port}",
+        "EARLY_COMMAND_TTL_SECONDS": str(EARLY_TTL_SECONDS),
+        "REVIEW_POLICY": "above",
+        "REVIEW_ABOVE": str(REVIEW_ABOVE),
+        "REVIEW_TIMEOUT_SECONDS": str(REVIEW_TIMEOUT_SECONDS),
+        "SIMULATED_FAULTS": "flaky",
+        "LOG_FORMAT": "json",
+        "PYTHONPATH": str(Path.cwd()),
+    }
+
+
+def _places(endpoints: Endpoints) -> Places:
+    return Places(
+        db_url=endpoints.db_url,
+        bootstrap=endpoints.kafka_bootstrap,
+        temporal=f"{endpoints.temporal_host}:{endpoints.temporal_port}",
+        commands_topic=COMMANDS,
+        events_topic=EVENTS,
+        dead_letter_topic=DEAD_LETTERS,
+        group_id=GROUP,
+    )
+
+
+_COMPLAINTS: Final = ("Task was destroyed", "never retrieved", "never awaited", "Unclosed")
+
+
+def _complaints(label: str, log: Path) -> list[str]:
+    if not log.exists():
+        return []
+    lines = log.read_text(errors="replace").splitlines()
+    found = [
+        line
+        for line in lines
+        if line.startswith("Traceback") or any(text in line for text in _COMPLAINTS)
+    ]
+    return [f"{label}: {len(found)} complaints in {log}: {found[0][:300]}"] if found else []
