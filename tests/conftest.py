@@ -5,20 +5,16 @@ testcontainers; one set serves the whole run, on free ports.
 """
 
 import os
-import re
-import uuid
-from collections.abc import AsyncIterator, Callable
-from urllib.parse import urlsplit, urlunsplit
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 
 from devstack import Endpoints, Ports, Stack
-from ingest.topics import create_topics
-from persistence.migrate import migrate
 from persistence.pool import open_pool
 from tests.support.containers import ContainerStack
-from tests.support.topics import Topics
+from tests.support.databases import fresh_database, make_template
+from tests.support.topics import MakeName, Topics, fresh_topics, names_for
 
 
 @pytest.fixture(scope="session")
@@ -47,19 +43,14 @@ def endpoints(stack: Stack | ContainerStack) -> Endpoints:
 @pytest.fixture(scope="session")
 async def template_database(endpoints: Endpoints) -> str:
     """A migrated database that each test's own is cloned from."""
-    name = f"template_{uuid.uuid4().hex}"
-    await _admin(endpoints.db_url, f'CREATE DATABASE "{name}"')
-    await migrate(_with_database(endpoints.db_url, name))
-    return name
+    return await make_template(endpoints.db_url)
 
 
 @pytest.fixture
 async def db_url(endpoints: Endpoints, template_database: str) -> AsyncIterator[str]:
     """The URL of a fresh, migrated database of the test's own."""
-    name = f"test_{uuid.uuid4().hex}"
-    await _admin(endpoints.db_url, f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"')
-    yield _with_database(endpoints.db_url, name)
-    await _admin(endpoints.db_url, f'DROP DATABASE "{name}" WITH (FORCE)')
+    async with fresh_database(endpoints.db_url, template_database) as url:
+        yield url
 
 
 @pytest.fixture
@@ -71,30 +62,12 @@ async def db(db_url: str) -> AsyncIterator[asyncpg.Pool]:
 
 
 @pytest.fixture
-async def topics(endpoints: Endpoints, unique: Callable[[str], str]) -> Topics:
-    """Fresh topics of the test's own, four partitions each."""
-    topics = Topics(unique("commands"), unique("events"), unique("dlt"))
-    await create_topics(
-        endpoints.kafka_bootstrap, topics.commands, topics.events, topics.dead_letters
-    )
-    return topics
+def unique(request: pytest.FixtureRequest) -> MakeName:
+    """Make a name (topic, group, task queue) that no other test uses."""
+    return names_for(request.node.name)
 
 
 @pytest.fixture
-def unique(request: pytest.FixtureRequest) -> Callable[[str], str]:
-    """Make a name (topic, group, task queue) that no other test uses."""
-    test = re.sub(r"[^A-Za-z0-9]+", "-", request.node.name)[:60].strip("-")
-    suffix = uuid.uuid4().hex[:8]
-    return lambda name: f"{name}.{test}.{suffix}"
-
-
-def _with_database(url: str, name: str) -> str:
-    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
-
-
-async def _admin(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
+async def topics(endpoints: Endpoints, unique: MakeName) -> Topics:
+    """Fresh topics of the test's own, four partitions each."""
+    return await fresh_topics(endpoints.kafka_bootstrap, unique)

@@ -1,38 +1,51 @@
-"""A running service of each test's own."""
+"""A running service for the tests of a module; orders have ids of their own."""
 
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import AsyncIterator
 
-import asyncpg
 import pytest
 
 from devstack import Endpoints
+from persistence.pool import open_pool
+from tests.support.databases import fresh_database
 from tests.support.service import Service, running_service
-from tests.support.topics import Topics
+from tests.support.topics import Topics, fresh_topics, names_for
 
 
-@pytest.fixture
-def environment(
-    endpoints: Endpoints, db_url: str, topics: Topics, unique: Callable[[str], str]
-) -> dict[str, str]:
+@pytest.fixture(scope="module")
+async def environment(
+    request: pytest.FixtureRequest, endpoints: Endpoints, template_database: str
+) -> AsyncIterator[dict[str, str]]:
     """What the role processes are told: servers, and names that no other test uses."""
-    return {
-        **endpoints.as_env(),
-        "DB_URL": db_url,
-        "COMMANDS_TOPIC": topics.commands,
-        "EVENTS_TOPIC": topics.events,
-        "DEAD_LETTER_TOPIC": topics.dead_letters,
-        "KAFKA_GROUP_ID": unique("group"),
-        "ORDER_TASK_QUEUE": unique("order-tq"),
-        "SHIPPING_TASK_QUEUE": unique("shipping-tq"),
-        "LOG_FORMAT": "json",
-    }
+    unique = names_for(request.node.name)
+    topics = await fresh_topics(endpoints.kafka_bootstrap, unique)
+    async with fresh_database(endpoints.db_url, template_database) as url:
+        yield {
+            **endpoints.as_env(),
+            "DB_URL": url,
+            "COMMANDS_TOPIC": topics.commands,
+            "EVENTS_TOPIC": topics.events,
+            "DEAD_LETTER_TOPIC": topics.dead_letters,
+            "KAFKA_GROUP_ID": unique("group"),
+            "ORDER_TASK_QUEUE": unique("order-tq"),
+            "SHIPPING_TASK_QUEUE": unique("shipping-tq"),
+            "LOG_FORMAT": "json",
+        }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 async def service(
-    environment: dict[str, str], topics: Topics, db: asyncpg.Pool, tmp_path: Path
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Service]:
     """Ingest, worker and relay as processes."""
-    async with running_service(environment, topics, db, tmp_path) as running:
-        yield running
+    pool = await open_pool(environment["DB_URL"], application_name="tests", size=4)
+    topics = Topics(
+        environment["COMMANDS_TOPIC"],
+        environment["EVENTS_TOPIC"],
+        environment["DEAD_LETTER_TOPIC"],
+    )
+    try:
+        logs = tmp_path_factory.mktemp("logs")
+        async with running_service(environment, topics, pool, logs) as running:
+            yield running
+    finally:
+        await pool.close()

@@ -140,7 +140,7 @@ async def test_a_waiting_order_can_be_ended_without_a_charge(
 
     assert await service.story(order, end) == [*BEGUN, "order.review_requested", end]
 
-    assert await service.db.fetchval("SELECT count(*) FROM payments WHERE status = 'charged'") == 0
+    assert await service.db.fetchval("SELECT * FROM payments WHERE order_id = $1", order) is None
     ended = (await service.events(order))[-1]
     assert ended.command_id is not None
 
@@ -149,7 +149,9 @@ async def test_fifty_starts_in_one_go_all_ship(service: Service, order: str) -> 
     await service.send(*[start(f"{order}-{n}") for n in range(50)])
 
     async def shipped() -> bool:
-        count = await service.db.fetchval("SELECT count(*) FROM orders WHERE state = 'shipped'")
+        count = await service.db.fetchval(
+            "SELECT count(*) FROM orders WHERE state = 'shipped' AND order_id LIKE $1", f"{order}-%"
+        )
         return bool(count == 50)
 
     await until(shipped, patience=120)
@@ -163,9 +165,8 @@ async def test_a_broken_message_becomes_a_dead_letter_and_its_neighbours_ship(
     await asyncio.gather(
         service.story(order, "order.shipped"), service.story(f"{order}-2", "order.shipped")
     )
-    assert await read(service.bootstrap, service.topics.dead_letters) == [
-        '{"type": "start", "order_id"'
-    ]
+    dead = await read(service.bootstrap, service.topics.dead_letters)
+    assert dead == ['{"type": "start", "order_id"']
 
 
 async def test_a_cancel_that_overtakes_its_start_takes_effect_when_the_start_comes(
