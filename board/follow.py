@@ -123,13 +123,15 @@ class Follower:
         self, tables: Tables, targets: dict[int, int] | None, before: dict[int, int]
     ) -> tuple[dict[int, int], dict[int, int]]:
         """Compare where the tables are with where the topic ends."""
+        # Before the ends: what is read meanwhile must not look as if it were beyond them.
+        read = {partition: view.position + 1 for partition, view in tables.views.items()}
+        now_read = dict(read)
         try:
             ends, fetched = await tables.ends(), await tables.fetched()
         except Exception as error:  # noqa: BLE001  # told on the page; asked again in a moment
             complete = self.status.complete
             self.status = Status(complete, problem=f"Kafka does not answer: {_text(error)}")
             return targets or {}, before
-        read = {partition: view.position + 1 for partition, view in tables.views.items()}
         if not ends.keys() == fetched.keys() == read.keys():
             return targets or {}, before  # a rebalance came in between: look again
         if any(read[partition] > end for partition, end in ends.items()):
@@ -146,7 +148,7 @@ class Follower:
             total=sum(targets.values()),
             behind=sum(max(0, end - read[p]) for p, end in ends.items()),
         )
-        return targets, {p: view.position + 1 for p, view in tables.views.items()}
+        return targets, now_read
 
     async def _end(self, tables: Tables, starting: asyncio.Task[None]) -> None:
         starting.cancel()

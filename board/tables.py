@@ -26,6 +26,7 @@ CHANGELOG_SEGMENT_BYTES: Final = 16 * 1024 * 1024
 """Kafka compacts closed segments only: small ones keep the recovery after a restart short."""
 
 REQUEST_SECONDS: Final = 10.0
+WRITES_WAITING: Final = 5_000
 TABLE: Final = f"rows{SCHEMA}"
 
 
@@ -117,6 +118,8 @@ class Tables:
     async def start(self) -> None:
         """Start; returns when the rows have been taken up. Errors end up in ``failed`` as well."""
         self.app.finalize()
+        # What may wait to be sent before reading pauses; Faust's 100 is half a second of work.
+        self.app.producer.buffer.max_messages = WRITES_WAITING
         await self.app.start()
 
     async def stop(self) -> None:

@@ -77,6 +77,12 @@ def api() -> None:
 
 
 @app.command()
+def board() -> None:
+    """Role: the web page for operators and reviewers."""
+    _run("board")
+
+
+@app.command()
 def migrate() -> None:
     """Bring the database to the version of this program."""
     _run("migrate")

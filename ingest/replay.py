@@ -17,6 +17,7 @@ from ingest.dead_letters import (
     ORIGINAL_TIMESTAMP,
     attempts,
     make_producer,
+    send_copy,
     verbatim,
 )
 from ingest.decode import ORIGINAL_OFFSET, ORIGINAL_PARTITION, ORIGINAL_TOPIC, original_place
@@ -104,31 +105,31 @@ async def replay(settings: Settings, ids: Iterable[str], *, everything: bool) ->
     """
     letters = await read_all(settings)
     chosen = list(letters.values()) if everything else _chosen(letters, ids)
+    await send_again(settings, chosen, lambda letter: print(f"{letter.id} sent again"))
+    print(f"{len(chosen)} sent again.", file=sys.stderr)
+
+
+async def send_again(
+    settings: Settings, letters: Iterable[DeadLetter], tell: Callable[[DeadLetter], None]
+) -> None:
+    """Put dead letters on the topic of commands; ``tell`` is called for each that is there.
+
+    Raises ``Unavailable`` when Kafka does not take one.
+    """
     async with AsyncExitStack() as stack:
         producer = make_producer(settings.kafka_bootstrap_servers)
         stack.push_async_callback(producer.stop)
         await _asking_kafka(producer.start)
-        for letter in chosen:
+        for letter in letters:
             await _send(producer, settings.commands_topic, letter)
-            print(f"{letter.id} sent again")
-    print(f"{len(chosen)} sent again.", file=sys.stderr)
+            tell(letter)
 
 
 async def _send(producer: AIOKafkaProducer, topic: str, letter: DeadLetter) -> None:
     record = letter.record
     identity = [(name, text) for name, text in record.headers if name in IDENTITY]
-
-    async def send() -> None:
-        partitions = await producer.partitions_for(topic)
-        await producer.send_and_wait(
-            topic,
-            key=record.key,
-            value=record.value,
-            headers=verbatim(record.headers) + identity,
-            partition=letter.partition % len(partitions),
-        )
-
-    await _asking_kafka(send)
+    headers = verbatim(record.headers) + identity
+    await _asking_kafka(lambda: send_copy(producer, topic, record, letter.partition, headers))
 
 
 def _chosen(letters: dict[str, DeadLetter], ids: Iterable[str]) -> list[DeadLetter]:

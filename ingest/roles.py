@@ -1,4 +1,4 @@
-"""The roles of the service, built from real parts: ingest, worker, relay, migrate, topics."""
+"""The roles of the service, built from real parts, a function for each."""
 
 import asyncio
 import os
@@ -92,6 +92,23 @@ async def api(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     from ingest.api.serve import serve
 
     await serve(settings, stop, ready)
+
+
+async def board(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
+    """Show people what goes on."""
+    from board.server import BoardSettings, run_board
+
+    await run_board(
+        BoardSettings(
+            kafka_bootstrap_servers=settings.kafka_bootstrap_servers,
+            events_topic=settings.events_topic,
+            api_url=settings.api_url,
+            temporal_ui_url=settings.temporal_ui_url,
+            port=settings.board_port,
+        ),
+        stop,
+        ready,
+    )
 
 
 async def migrate(settings: Settings, _stop: asyncio.Event, _ready: Ready) -> None:

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 
-from ingest.api import commands, events, health, orders, problems
+from ingest.api import commands, dead_letters, events, health, orders, problems
 from ingest.api.bodies import BODY_BYTES_MAX, schemas
 from ingest.api.metrics import Measured
 from ingest.api.parts import Parts
@@ -47,7 +47,13 @@ def create_app(parts: Parts) -> Api:
         title="Order lifecycle", version="1", description=DESCRIPTION, redoc_url=None, debug=False
     )
     app.state.parts = parts
-    for router in (commands.router, orders.router, events.router, health.router):
+    for router in (
+        commands.router,
+        orders.router,
+        events.router,
+        dead_letters.router,
+        health.router,
+    ):
         app.include_router(router)
     problems.install(app)
     app.add_middleware(Measured, metrics=parts.metrics)

@@ -11,11 +11,13 @@ from fastapi import Depends, Request
 
 from domain.errors import Unavailable
 from ingest.api.feed import Feed
+from ingest.api.letters import Letters
 from ingest.api.live import Live
 from ingest.api.metrics import Metrics
 from ingest.api.outcomes import Outcomes
 from ingest.api.publisher import Publisher
 from ingest.api.sightings import Sightings
+from ingest.settings import Settings
 
 READ_SECONDS: Final = 3.0
 
@@ -31,6 +33,8 @@ class Parts:
     feed: Feed
     live: Live
     temporal_ui: str
+    settings: Settings
+    letters: Letters
     metrics: Metrics = field(default_factory=Metrics)
 
     @asynccontextmanager

@@ -7,12 +7,13 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final
 
 import uvicorn
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from domain.errors import OrderError
 from ingest.api import tail
 from ingest.api.app import create_app
 from ingest.api.feed import Feed
+from ingest.api.letters import Letters
 from ingest.api.live import Live
 from ingest.api.outcomes import Outcomes
 from ingest.api.parts import Parts
@@ -99,6 +100,8 @@ async def _parts(settings: Settings) -> AsyncIterator[Parts]:
         feed=Feed(),
         live=Live(settings.temporal_host, settings.temporal_port, namespace),
         temporal_ui=f"{settings.temporal_ui_url}/namespaces/{namespace}/workflows/",
+        settings=settings,
+        letters=Letters(),
     )
     try:
         yield parts
@@ -117,6 +120,10 @@ async def _run(parts: Parts, settings: Settings) -> None:
         parts.feed.begins({place.partition: offset for place, offset in positions.items()})
         return positions
 
+    def dead(record: ConsumerRecord) -> None:
+        parts.sightings.dead_letter(record)
+        parts.letters.note(record)
+
     sightings, event = parts.sightings, parts.feed.event
     async with asyncio.TaskGroup() as group:
         for task in (
@@ -124,7 +131,7 @@ async def _run(parts: Parts, settings: Settings) -> None:
             parts.outcomes.run(),
             parts.live.run(),
             tail.follow(servers, settings.commands_topic, unfinished, sightings.command),
-            tail.follow(servers, settings.dead_letter_topic, tail.beginning, sightings.dead_letter),
+            tail.follow(servers, settings.dead_letter_topic, tail.beginning, dead),
             tail.follow(servers, settings.events_topic, newest, event),
         ):
             group.create_task(task)

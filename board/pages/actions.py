@@ -1,0 +1,195 @@
+"""The buttons: each asks for what its command needs, sends it by REST and shows its outcome."""
+
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from nicegui import ui
+
+from board.rest import ApiError, Outcome, Rest
+
+SAMPLE_ADDRESS: Final = {
+    "street": "123 Main St",
+    "city": "Anytown",
+    "state": "CA",
+    "zip": "12345",
+}
+ADDRESS_LABELS: Final = {"street": "Street", "city": "City", "state": "State", "zip": "Zip"}
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One field of a form; ``start`` is what stands in it at first."""
+
+    name: str
+    label: str
+    start: str = ""
+    required: bool = True
+
+
+NAME: Final = Ask("name", "Your name")
+REASON: Final = Ask("reason", "Reason")
+
+
+class Form:
+    """A dialog that sends one command and shows what became of it.
+
+    ``body`` turns what was typed into the command's body; nothing is sent while a required field
+    is empty.
+    """
+
+    def __init__(
+        self,
+        rest: Rest,
+        title: str,
+        action: str,
+        asks: list[Ask],
+        body: Callable[[Mapping[str, str]], Mapping[str, Any]],
+        order_id: str | None = None,
+    ) -> None:
+        self._rest = rest
+        self._action = action
+        self._asks = asks
+        self._body = body
+        self._order_id = order_id
+        with ui.dialog() as self.dialog, ui.card().classes("w-full max-w-md gap-2"):
+            ui.label(title).classes("text-lg font-bold")
+            self._inputs = {ask.name: _input(ask) for ask in asks}
+            self._result = ui.label().classes("wrap-anywhere font-medium").mark("outcome")
+            self._result.props("role=status aria-live=polite")
+            self._link = ui.link("Open the order", "#").mark("open-order")
+            with ui.row().classes("w-full justify-end gap-2"):
+                self._busy = ui.spinner(size="sm")
+                ui.button("Close", on_click=self.dialog.close).props("flat")
+                self._send = ui.button(title, on_click=self.submit)
+        last = list(self._inputs.values())[-1]
+        last.on("keydown.enter", self.submit)
+        self.open_at_rest()
+
+    def open_at_rest(self) -> None:
+        """Take away what an earlier use has left."""
+        self._busy.visible = False
+        self._link.visible = False
+        self._send.enable()
+        self._result.set_text("")
+
+    def open(self) -> None:
+        """Show the dialog."""
+        self.open_at_rest()
+        for ask in self._asks:
+            if ask.name == "order_id":
+                self._inputs[ask.name].set_value(f"S-{secrets.token_hex(3)}")
+        self.dialog.open()
+
+    async def submit(self) -> None:
+        """Send the command; the outcome stays to be read until the dialog is closed."""
+        valid = [field.validate() for field in self._inputs.values()]
+        if not all(valid):
+            return
+        values = {name: (field.value or "").strip() for name, field in self._inputs.items()}
+        order_id = self._order_id or values.pop("order_id")
+        self._send.disable()
+        self._busy.visible = True
+        self._tell("Sent; waiting for its outcome ...", "")
+        try:
+            outcome = await self._rest.command(order_id, self._action, self._body(values))
+        except ApiError as error:
+            self._tell(f"Not sent: {error}", "text-negative")
+        else:
+            self._tell(outcome.text, _tone(outcome))
+            self._link.props(f'href="/orders/{order_id}"')
+            self._link.visible = self._order_id is None
+        finally:
+            self._busy.visible = False
+            self._send.enable()
+
+    def _tell(self, text: str, tone: str) -> None:
+        self._result.classes(remove="text-negative text-positive text-warning", add=tone)
+        self._result.set_text(text)
+
+
+def _input(ask: Ask) -> ui.input:
+    rules = {"Please fill this in": lambda text: bool((text or "").strip())}
+    field = ui.input(ask.label, value=ask.start, validation=rules if ask.required else None)
+    field.without_auto_validation()
+    autocomplete = "name" if ask.name == "name" else "off"
+    return (
+        field.classes("w-full").props(f"outlined dense autocomplete={autocomplete}").mark(ask.name)
+    )
+
+
+def _tone(outcome: Outcome) -> str:
+    if outcome.status == "applied":
+        return "text-positive"
+    return "text-warning" if outcome.status == "pending" else "text-negative"
+
+
+def start_form(rest: Rest) -> Form:
+    """Return the form that starts a sample order."""
+    asks = [
+        Ask("order_id", "Order id"),
+        Ask("price", "Price in USD (500.00 and more goes to a reviewer)", "19.99"),
+        *_address_asks(SAMPLE_ADDRESS),
+    ]
+    return Form(rest, "Start order", "start", asks, _start_body)
+
+
+def _start_body(values: Mapping[str, str]) -> Mapping[str, Any]:
+    return {
+        "initial_address": _address(values),
+        "items": [{"sku": "SAMPLE", "quantity": 1, "unit_price": minor_units(values["price"])}],
+        "currency": "USD",
+    }
+
+
+def minor_units(text: str) -> int:
+    """Return an amount typed as ``19.99`` in minor units; raises ``ApiError`` for anything else."""
+    whole, _, rest = text.strip().partition(".")
+    if not (whole.isdecimal() and (rest.isdecimal() or not rest) and len(rest) <= 2):
+        raise ApiError(f"price {text!r} is not an amount like 19.99")
+    return int(whole) * 100 + int(rest.ljust(2, "0") or 0)
+
+
+def cancel_form(rest: Rest, order_id: str) -> Form:
+    """Return the form that cancels an order."""
+    return Form(
+        rest,
+        "Cancel order",
+        "cancel",
+        [NAME, REASON],
+        lambda v: {"cancelled_by": v["name"], "reason": v["reason"]},
+        order_id,
+    )
+
+
+def address_form(rest: Rest, order_id: str) -> Form:
+    """Return the form that changes an order's address."""
+    return Form(
+        rest,
+        "Change address",
+        "update-address",
+        [NAME, *_address_asks({})],
+        lambda v: {"updated_by": v["name"], "new_address": _address(v)},
+        order_id,
+    )
+
+
+def review_form(rest: Rest, order_id: str, action: str) -> Form:
+    """Return the form that approves or rejects an order."""
+    return Form(
+        rest,
+        action.capitalize(),
+        action,
+        [NAME, REASON],
+        lambda v: {"reviewed_by": v["name"], "reason": v["reason"]},
+        order_id,
+    )
+
+
+def _address_asks(start: Mapping[str, str]) -> list[Ask]:
+    return [Ask(name, label, start.get(name, "")) for name, label in ADDRESS_LABELS.items()]
+
+
+def _address(values: Mapping[str, str]) -> dict[str, str]:
+    return {name: values[name] for name in ADDRESS_LABELS}

@@ -1,0 +1,114 @@
+"""Dead letters: the newest ones, and sending one again."""
+
+import json
+from http import HTTPStatus
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from ingest import replay
+from ingest.api.letters import LETTERS_KEPT
+from ingest.api.parts import PartsOf
+from ingest.api.problems import documented, not_found
+from ingest.dead_letters import ERROR_CLASS, ERROR_MESSAGE, ORIGINAL_TIMESTAMP, attempts
+from ingest.replay import DeadLetter
+
+VALUE_SHOWN: Final = 2_000
+
+router = APIRouter(tags=["dead letters"])
+
+
+class DeadLetterView(BaseModel):
+    """A record that could not become a command; `id` is topic-partition-offset of its first
+    place, `command_id` the id under which `/commands/{command_id}` knows it."""
+
+    id: Annotated[str, Field(examples=["orders.commands-0-17"])]
+    command_id: str
+    written: Annotated[str, Field(description="when the record was first written")]
+    attempts: int
+    error_class: str
+    error: str
+    key: str | None
+    value: Annotated[str | None, Field(description=f"at most {VALUE_SHOWN} characters")]
+
+
+class DeadLetterPage(BaseModel):
+    """Dead letters, oldest first."""
+
+    dead_letters: list[DeadLetterView]
+
+
+class LettersQuery(BaseModel):
+    """How many."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: Annotated[int, Field(ge=1, le=LETTERS_KEPT)] = 100
+
+
+class Replayed(BaseModel):
+    """The dead letter is on the topic of commands again."""
+
+    id: str
+    command_id: str
+
+
+@router.get(
+    "/dead-letters",
+    summary="The newest dead letters",
+    responses=documented(HTTPStatus.UNPROCESSABLE_ENTITY),
+)
+async def get_dead_letters(
+    parts: PartsOf, query: Annotated[LettersQuery, Query()]
+) -> DeadLetterPage:
+    """Records that can never become a command, with the reason; the last ones, oldest first."""
+    letters = parts.letters.newest(query.limit)
+    return DeadLetterPage(dead_letters=[_view(letter) for letter in letters])
+
+
+@router.post(
+    "/dead-letters/{letter_id}/replay",
+    status_code=HTTPStatus.ACCEPTED,
+    summary="Send a dead letter again",
+    responses=documented(
+        HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE
+    ),
+)
+async def replay_dead_letter(
+    parts: PartsOf,
+    letter_id: Annotated[str, Path(max_length=200, pattern=r"^[A-Za-z0-9._-]+$")],
+) -> Replayed:
+    """Put it on the topic of commands again, with its first id: safe to repeat."""
+    letter = next((x for x in parts.letters.newest(LETTERS_KEPT) if x.id == letter_id), None)
+    if letter is None:
+        raise not_found(f"there is no dead letter {letter_id}; see /dead-letters")
+    await replay.send_again(parts.settings, [letter], lambda _: None)
+    return Replayed(id=letter.id, command_id=_command_id(letter))
+
+
+def _view(letter: DeadLetter) -> DeadLetterView:
+    record = letter.record
+    return DeadLetterView(
+        id=letter.id,
+        command_id=_command_id(letter),
+        written=letter.header(ORIGINAL_TIMESTAMP),
+        attempts=attempts(record.headers),
+        error_class=letter.header(ERROR_CLASS),
+        error=letter.header(ERROR_MESSAGE),
+        key=_text(record.key),
+        value=_text(record.value),
+    )
+
+
+def _command_id(letter: DeadLetter) -> str:
+    try:
+        document = json.loads(letter.record.value or b"")
+    except (ValueError, RecursionError):
+        return letter.id
+    found = document.get("command_id") if isinstance(document, dict) else None
+    return found if isinstance(found, str) else letter.id
+
+
+def _text(content: bytes | None) -> str | None:
+    return None if content is None else content.decode("utf-8", "backslashreplace")[:VALUE_SHOWN]
