@@ -25,14 +25,26 @@ class Pace:
 
     def __init__(self) -> None:
         self._taken: deque[float] = deque(maxlen=REMEMBERED)
+        self._silences = 0
 
     def answered_after(self, seconds: float) -> None:
         """Remember how long a good answer took."""
         self._taken.append(seconds)
+        self._silences = 0
+
+    def no_answer(self) -> None:
+        """Remember that a try had no answer in time."""
+        self._silences += 1
 
     def attempt_timeout(self) -> float:
-        """Return after how many seconds without an answer to start over."""
-        return _within(timing.ATTEMPT_TIMEOUT_MIN, 4 * self._p95(), timing.ATTEMPT_TIMEOUT_MAX)
+        """Return after how many seconds without an answer to start over.
+
+        Doubles with every ``SILENCES_TO_DOUBLE`` tries in a row that nobody had an answer to:
+        then the partner is slow rather than unlucky.
+        """
+        usual = _within(timing.ATTEMPT_TIMEOUT_MIN, 4 * self._p95(), timing.ATTEMPT_TIMEOUT_MAX)
+        stretched = usual * 2 ** min(self._silences / timing.SILENCES_TO_DOUBLE, 8)
+        return min(stretched, timing.ATTEMPT_TIMEOUT_MAX)
 
     def hedge_after(self) -> float:
         """Return after how many seconds without an answer to ask a second time beside."""
@@ -70,21 +82,15 @@ class Attempts(Generic[T]):
                 reraise=True,
             ):
                 with attempt:
-                    return await self._hedged(
-                        patience=1.3 ** (attempt.retry_state.attempt_number - 1)
-                    )
+                    return await self._hedged()
         except Unavailable as error:
             text = f"{error} (attempt {self.count})"
             raise PartnerUnavailable(text, self.count) from error
         raise AssertionError("tenacity returned without an outcome")
 
-    async def _hedged(self, patience: float) -> T:
-        """One try: an attempt, and a second one when the first is slow; the first answer counts.
-
-        ``patience`` stretches the timeout: nobody answering may mean that all are busy.
-        """
-        left = max(self._ends - time.monotonic(), _SLACK)
-        timeout = min(self._pace.attempt_timeout() * patience, timing.ATTEMPT_TIMEOUT_MAX, left)
+    async def _hedged(self) -> T:
+        """One try: an attempt, and a second one when the first is slow; the first answer counts."""
+        timeout = min(self._pace.attempt_timeout(), max(self._ends - time.monotonic(), _SLACK))
         running = {self._attempt()}
         try:
             async with asyncio.timeout(timeout):
@@ -93,6 +99,7 @@ class Attempts(Generic[T]):
                     running.add(self._attempt())
                 return await self._first_answer(running)
         except TimeoutError:
+            self._pace.no_answer()
             self.last_error = f"no answer within {timeout:.2f} s"
             raise PartnerUnavailable(self.last_error) from None
         finally:

@@ -51,6 +51,7 @@ ATTEMPT_TIMEOUT_MIN: Final = 0.25
 ATTEMPT_TIMEOUT_MAX: Final = 2.0
 HEDGE_AFTER_MIN: Final = 0.1
 HEDGE_AFTER_MAX: Final = 1.0
+SILENCES_TO_DOUBLE: Final = 8
 PAUSE_MIN: Final = 0.02
 PAUSE_MAX: Final = 0.08
 """Attempt timeout, second attempt, and pause between tries of a partner call.

@@ -81,7 +81,7 @@ class OrderWorkflow(OrderCommands, OrderShipping, OrderEndings):
             except Unavailable:
                 continue  # not applied, so the clock has not started
             except Refused as no:
-                self._ending = str(no)
+                await self._refuse_to_open(str(no))
                 return False
             break
         self._deadline, self._bill = opened.deadline, opened.bill

@@ -58,6 +58,7 @@ class OrderCommands(OrderInHand):
             await self._refuse(message, "the order has been started already")
             return
         self._start, self._traceparent = start, message.traceparent
+        self._start_message = message
         while self._early:
             await self._obey(self._early.pop(0)[1])
 
@@ -139,6 +140,12 @@ class OrderCommands(OrderInHand):
             await workflow.wait_condition(lambda: self._child is None)
             return False
         return True
+
+    async def _refuse_to_open(self, reason: str) -> None:
+        """Answer the start of an order id that has had its life."""
+        standing = await self._steps.take(OrderActivities.find_state, OrderInput(**self._order()))
+        self._ending = f"too late: the order is {standing}"
+        await self._refuse(self._start_message, f"{reason}; it is {standing}")
 
     async def _answer_the_rest(self) -> None:
         """Leave no command without an outcome: neither a cancel nor a decision that lost a race."""

@@ -32,6 +32,7 @@ class OrderInHand:
     _address: Address
     _basket: Basket
     _deadline: datetime
+    _start_message: CommandMessage
 
     def __init__(self, policy: OrderPolicy) -> None:
         self._policy = policy

@@ -1,0 +1,81 @@
+"""The real workflows in the sandbox, on Temporal's test server, whose clock skips waiting.
+
+The activities are real and write to a real PostgreSQL. After each test all histories it made
+are replayed, so that every path that is tested is also known to be deterministic.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import asyncpg
+import pytest
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Replayer
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
+
+from devstack import time_skipping_executable
+from orchestration import gateways
+from orchestration.contract import OrderPolicy
+from orchestration.worker import workers
+from orchestration.workflows.order import OrderWorkflow
+from orchestration.workflows.shipping import ShippingWorkflow
+from tests.unit.orchestration.orders import Orders
+from tests.unit.orchestration.partners import Script
+
+
+@pytest.fixture(scope="session")
+async def time_skipping(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[WorkflowEnvironment]:
+    """Temporal's test server."""
+    executable = time_skipping_executable(tmp_path_factory.mktemp("time-skipping"))
+    async with await WorkflowEnvironment.start_time_skipping(
+        data_converter=pydantic_data_converter,
+        test_server_existing_path=str(executable),
+        test_server_startup_timeout=timedelta(seconds=120),
+    ) as environment:
+        yield environment
+
+
+@pytest.fixture
+async def orders(
+    time_skipping: WorkflowEnvironment,
+    db_url: str,
+    db: asyncpg.Pool,
+    unique: Callable[[str], str],
+) -> AsyncIterator[Orders]:
+    """Orders with the default policy; ``orders.policy`` and ``orders.script`` may be changed."""
+    policy = OrderPolicy(shipping_task_queue=unique("shipping"))
+    made = Orders(
+        time_skipping.client,
+        db,
+        unique("order"),
+        policy,
+        Script(),
+        time_skipping.time_skipping_unlocked,
+    )
+    async with serving(made, db_url):
+        yield made
+    replayer = Replayer(
+        workflows=[OrderWorkflow, ShippingWorkflow], data_converter=pydantic_data_converter
+    )
+    for history in await made.histories():
+        await replayer.replay_workflow(history)
+
+
+@asynccontextmanager
+async def serving(orders: Orders, db_url: str) -> AsyncIterator[None]:
+    """Run both workers, sandboxed."""
+    async with gateways.simulated(db_url, gateways.Faults.NONE, seed=0) as simulated:
+        order, shipping = workers(
+            orders.client,
+            orders.db,
+            orders.script.direct(simulated),
+            orders.task_queue,
+            orders.policy.shipping_task_queue,
+            SandboxedWorkflowRunner(),
+        )
+        async with order, shipping:
+            yield

@@ -1,0 +1,149 @@
+"""Orders driven by the real workflows, on whatever Temporal and PostgreSQL a test has."""
+
+import itertools
+import uuid
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+from temporalio.client import Client, WorkflowHandle, WorkflowHistory
+
+from domain.commands import (
+    ApproveOrder,
+    CancelOrder,
+    Command,
+    RejectOrder,
+    StartOrder,
+    UpdateAddress,
+)
+from domain.model import Address, Item
+from orchestration.contract import CommandMessage, Delivery, OrderPolicy, workflow_id
+from orchestration.temporal_client import deliver
+from persistence.queries import get_order, history
+from tests.support.waiting import until
+from tests.unit.orchestration.partners import Script
+
+HOME = Address(street="123 Main St", city="Anytown", state="CA", zip="12345")
+ELSEWHERE = Address(street="9 Side St", city="Anytown", state="CA", zip="54321")
+NOWHERE = Address(street="0 No St", city="Nowhere", state="CA", zip="00000")
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Orders:
+    """Sends commands as ingest does and reads what became of them.
+
+    Tests call their orders by short names; the ids are no other test's.
+    """
+
+    client: Client
+    db: asyncpg.Pool
+    task_queue: str
+    policy: OrderPolicy
+    script: Script
+    skipping: Callable[[], AbstractAsyncContextManager[Any]] = nullcontext
+    known: set[str] = field(default_factory=set)
+    tag: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
+
+    def id(self, name: str) -> str:
+        return f"{name}-{self.tag}"
+
+    async def send(self, command: Command) -> Delivery:
+        if command.command_id is None:
+            command = command.model_copy(update={"command_id": f"c-{next(_numbers)}"})
+        self.known.add(command.order_id)
+        return await deliver(
+            self.client, CommandMessage(command=command), self.policy, self.task_queue
+        )
+
+    async def start(
+        self, name: str, *, amount: int | None = None, address: Address = HOME, **more: Any
+    ) -> Delivery:
+        if amount is not None:
+            item = Item(sku="S", quantity=1, unit_price=amount)
+            more |= {"items": (item,), "currency": "USD"}
+        return await self.send(StartOrder(order_id=self.id(name), initial_address=address, **more))
+
+    async def cancel(self, name: str, **more: Any) -> Delivery:
+        command = CancelOrder(order_id=self.id(name), reason="no need", cancelled_by="me", **more)
+        return await self.send(command)
+
+    async def move(self, name: str, to: Address = ELSEWHERE, **more: Any) -> Delivery:
+        return await self.send(
+            UpdateAddress(order_id=self.id(name), new_address=to, updated_by="me", **more)
+        )
+
+    async def approve(self, name: str) -> Delivery:
+        return await self.send(ApproveOrder(order_id=self.id(name), reviewed_by="boss"))
+
+    async def reject(self, name: str) -> Delivery:
+        return await self.send(
+            RejectOrder(order_id=self.id(name), reviewed_by="boss", reason="odd")
+        )
+
+    def handle(self, name: str) -> WorkflowHandle[Any, Any]:
+        return self.client.get_workflow_handle(workflow_id(self.id(name)))
+
+    async def ends(self, name: str) -> str:
+        """Wait for the workflow and return the state it ended in, skipping time if it can."""
+        async with self.skipping():
+            return str(await self.handle(name).result())
+
+    async def events(self, name: str) -> list[Any]:
+        return list(await history(self.db, self.id(name)))
+
+    async def story(self, name: str) -> list[str]:
+        return [event.type.removeprefix("order.") for event in await self.events(name)]
+
+    async def reaches(self, name: str, event: str) -> None:
+        async def there() -> bool:
+            return event in await self.story(name)
+
+        await until(there)
+
+    async def last(self, name: str) -> Any:
+        return (await self.events(name))[-1]
+
+    async def rejections(self, name: str) -> list[str]:
+        return [
+            event.data.reason
+            for event in await self.events(name)
+            if event.type == "order.command_rejected"
+        ]
+
+    async def payment(self, name: str) -> str | None:
+        query = "select status from payments where order_id = $1"
+        return await self.db.fetchval(query, self.id(name))  # type: ignore[no-any-return]
+
+    async def books(self, name: str) -> list[str]:
+        """What the partners have really done for an order, in order."""
+        query = "select operation from partners.ledger where order_id = $1 order by at"
+        return [row["operation"] for row in await self.db.fetch(query, self.id(name))]
+
+    async def decided_in_time(self, name: str) -> bool:
+        """Compare the workflow's end with the order's deadline, both on Temporal's clock."""
+        described = await self.handle(name).describe()
+        order = await get_order(self.db, self.id(name))
+        assert order is not None
+        assert described.close_time is not None
+        return described.close_time <= order.deadline
+
+    async def histories(self) -> list[WorkflowHistory]:
+        """Return the histories of all workflows of all orders so far."""
+        found = []
+        for order_id in sorted(self.known):
+            handle = self.client.get_workflow_handle(workflow_id(order_id))
+            own = await handle.fetch_history()
+            found.append(own)
+            for event in own.events:
+                if event.HasField("child_workflow_execution_started_event_attributes"):
+                    child = event.child_workflow_execution_started_event_attributes
+                    execution = child.workflow_execution
+                    found.append(
+                        await self.client.get_workflow_handle(
+                            execution.workflow_id, run_id=execution.run_id
+                        ).fetch_history()
+                    )
+        return found
