@@ -63,16 +63,26 @@ class DeadLetters:
         """
         headers = verbatim(record.headers) + _story(record, error)
         try:
-            partitions = await self._producer.partitions_for(self._topic)
-            await self._producer.send_and_wait(
-                self._topic,
-                key=record.key,
-                value=record.value,
-                headers=headers,
-                partition=record.partition % len(partitions),
-            )
+            await send_copy(self._producer, self._topic, record, record.partition, headers)
         except KafkaError as problem:
             raise Unavailable(f"no dead letter for {place(record)}: {problem!r}") from problem
+
+
+async def send_copy(
+    producer: AIOKafkaProducer, topic: str, record: Record, partition: int, headers: Headers
+) -> None:
+    """Write a record's key and value with ``headers``; returns when it is acknowledged.
+
+    It goes to the partition of that number while the topic has one. Raises ``KafkaError``.
+    """
+    partition %= len(await producer.partitions_for(topic))
+    if record.key is None and record.value is None:
+        # Kafka takes such records, aiokafka refuses to send them: an AssertionError in send().
+        batch = producer.create_batch()
+        batch.append(timestamp=None, key=None, value=None, headers=headers)
+        await (await producer.send_batch(batch, topic, partition=partition))
+    else:
+        await producer.send_and_wait(topic, record.value, record.key, partition, headers=headers)
 
 
 def verbatim(headers: Sequence[tuple[str, bytes | None]]) -> Headers:
