@@ -71,7 +71,7 @@ async def _up() -> int:
     began = time.monotonic()
     say(f"Starting the order lifecycle service; data and logs in {DIRECTORY}/, Ctrl-C ends it")
     ports, web = Ports.preferred(say), _web_ports()
-    async with local_service(DIRECTORY, ports, say, web, (*CORE, "api")) as service:
+    async with local_service(DIRECTORY, ports, say, web, (*CORE, "api", "board")) as service:
         with _endpoints_file(service.variables):
             say(f"Everything is ready after {time.monotonic() - began:.1f} s\n")
             say(welcome(service))
@@ -81,7 +81,12 @@ async def _up() -> int:
 
 def _web_ports() -> dict[str, str]:
     api = preferred_port("API", 8000, say)
-    return {"API_PORT": str(api), "API_URL": f"http://localhost:{api}"}
+    board = preferred_port("board", 8090, say)
+    return {
+        "API_PORT": str(api),
+        "API_URL": f"http://localhost:{api}",
+        "BOARD_PORT": str(board),
+    }
 
 
 @contextlib.contextmanager
@@ -103,6 +108,7 @@ def welcome(service: LocalService) -> str:
     elsewhere = '{"street":"9 Side St","city":"Anytown","state":"CA","zip":"12345"}'
     dear = '[{"sku":"GOLD","quantity":1,"unit_price":90000}]'
     return f"""\
+  Board         http://localhost:{settings.board_port}
   API           {settings.api_url}/docs
   Temporal UI   {settings.temporal_ui_url}
   Temporal      {settings.temporal_host}:{settings.temporal_port}

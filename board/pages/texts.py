@@ -31,7 +31,7 @@ def words(name: str | None) -> str:
 
 
 def span(milliseconds: float) -> str:
-    """Return a duration with two units at most: ``40 ms``, ``3.2 s``, ``4 min 5 s``, ``2 d 3 h``."""
+    """Return a duration with two units at most, as ``40 ms``, ``3.2 s``, ``4 min 5 s``."""
     sign = "-" if milliseconds < 0 else ""
     seconds = abs(milliseconds) / 1000
     if 0 < seconds < 1:
