@@ -20,6 +20,7 @@ from ingest.header_keys import tolerate_any_header_key
 from ingest.lanes import Entry, Lanes
 from ingest.metrics import Metrics
 from ingest.outage import Outage
+from ingest.watch import Watch
 from orchestration.contract import CommandMessage
 
 POLL_MS: Final = 200
@@ -28,7 +29,6 @@ COMMIT_EVERY_SECONDS: Final = 0.25
 COMMIT_TIMEOUT_SECONDS: Final = 5.0
 ADMISSION_EVERY_SECONDS: Final = 0.05
 ROOM_IS_FRESH_SECONDS: Final = 0.25
-LOOK_EVERY_SECONDS: Final = 2.0
 DRAIN_SECONDS: Final = 5.0
 """What runs at a revoke may take this long; well below the rebalance timeout."""
 DRAIN_IN_OUTAGE_SECONDS: Final = 0.5
@@ -85,6 +85,7 @@ class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokaf
         self.admission = admission
         self.metrics = metrics
         self.paused: set[TopicPartition] = set()
+        self.watch = Watch(consumer, self.lanes, self.kafka)
         self.joined = False
         self._on_joined = on_joined
         self._consumer = consumer
@@ -114,7 +115,12 @@ class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokaf
         async with asyncio.TaskGroup() as self._tasks:
             loops = [
                 self._tasks.create_task(loop)
-                for loop in (self._poll(), self._commit_often(), self._admit(), self._look())
+                for loop in (
+                    self._poll(),
+                    self._commit_often(),
+                    self._admit(),
+                    self.watch.look_often(),
+                )
             ]
             await stop.wait()
             for loop in loops:
@@ -266,18 +272,6 @@ class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokaf
             self._pump()
             if self.lanes.waiting_starts:
                 await asyncio.sleep(ADMISSION_EVERY_SECONDS)
-
-    async def _look(self) -> None:
-        """Ask Kafka from time to time whether it is there, also when there is nothing to do."""
-        while True:
-            try:
-                async with asyncio.timeout(COMMIT_TIMEOUT_SECONDS):
-                    await self._consumer.topics()
-            except (KafkaError, TimeoutError) as error:
-                self.kafka.went_away(repr(error))
-            else:
-                self.kafka.came_back()
-            await asyncio.sleep(LOOK_EVERY_SECONDS)
 
 
 def _where(record: TimedRecord) -> dict[str, object]:

@@ -85,5 +85,5 @@ def _reason(state: State | None, *, is_start: bool) -> str:
     if state is None:
         return "unknown order: its workflow ended without a start"
     if is_start:
-        return f"already started: the order is {state}"
+        return f"the order has been started already and is {state}"
     return f"too late: the order is {state}"

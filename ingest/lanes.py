@@ -115,6 +115,11 @@ class Lanes(Generic[WorkT]):
         else:
             del self._lanes[entry.lane]
 
+    def position(self, partition: int) -> int | None:
+        """Return the lowest unfinished offset; ``None`` when nothing was taken yet."""
+        offsets = self._partitions.get(partition)
+        return offsets.position if offsets else None
+
     def full(self, partition: int) -> bool:
         """Tell whether reading of a partition has to pause."""
         offsets = self._partitions.get(partition)

@@ -26,6 +26,9 @@ class Metrics:
         self.lanes = self._gauge("lanes", "Orders with commands in memory")
         self.paused = self._gauge("paused_partitions", "Partitions that are not read", "reason")
         self.waiting_starts = self._gauge("waiting_starts", "Starts that wait for admission")
+        self.unreceived = self._gauge(
+            "unreceived_starts", "Starts that were delivered and no worker has received yet"
+        )
         self.in_motion = self._gauge("in_motion", "Orders in motion when last counted")
         self.away = self._gauge("server_away", "1 while a server does not answer", "server")
         self.rebalances = Counter(

@@ -13,6 +13,7 @@ from ingest.consumer import CommandConsumer, make_consumer
 from ingest.dead_letters import DeadLetters, make_producer
 from ingest.handle import CommandHandler
 from ingest.metrics import Metrics
+from ingest.monitor import serving
 from ingest.program import Ready, open_database, open_kafka, open_temporal, patiently
 from ingest.settings import Settings
 from ingest.topics import check_topics, create_topics
@@ -57,7 +58,8 @@ async def ingest(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
             Metrics(),
             on_joined=ready,
         )
-        await commands.run(stop)
+        async with serving(commands, settings.metrics_port, stop):
+            await commands.run(stop)
 
 
 async def worker(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
