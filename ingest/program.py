@@ -19,8 +19,8 @@ from ingest import notify
 from ingest.log import configure_logging
 from ingest.settings import BadSetting, Settings, load_settings
 from orchestration.temporal_client import connect
-from persistence.migrate import check_version
 from persistence.pool import open_pool
+from persistence.version import check_version
 
 STARTUP_SECONDS: Final = 30.0
 """How long a role waits for a server that does not answer yet, before it gives up."""

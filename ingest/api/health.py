@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from domain.errors import OrderError
 from ingest.api.parts import Parts, PartsOf
 from orchestration.temporal_client import check_health
-from persistence.migrate import check_version
+from persistence.version import check_version
 
 CHECK_SECONDS: Final = 2.0
 

@@ -14,9 +14,9 @@ from ingest.client.http import Api
 from ingest.settings import Settings
 from ingest.topics import check_topics
 from orchestration.temporal_client import check_health, connect, has_workers
-from persistence.migrate import check_version
 from persistence.pool import connect as connect_database
 from persistence.queries import unpublished_for
+from persistence.version import check_version
 
 CHECK_SECONDS: Final = 8.0
 RELAY_SECONDS: Final = 10

@@ -7,17 +7,19 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 from devstack import Child, Endpoints
 from domain.errors import Unavailable
-from persistence import migrate as migrations
-from persistence.migrate import WrongVersion, check_version, migrate
+from persistence.migrate import migrate
 from persistence.pool import open_pool
 from persistence.queries import get_order
+from persistence.version import SCRIPTS, WrongVersion, check_version, known_versions
 from persistence.write import record
 from tests.integration.persistence.stories import received
 
-VERSIONS = sorted(path.stem[:4] for path in (migrations.SCRIPTS / "versions").glob("*.sql"))
+VERSIONS = known_versions()
 
 
 @pytest.fixture
@@ -51,6 +53,13 @@ async def schema_of(db_url: str) -> list[str]:
     finally:
         await connection.close()
     return [row["it"] for row in rows]
+
+
+def test_the_versions_this_code_knows_are_those_that_alembic_finds() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS))
+    scripts = ScriptDirectory.from_config(config).walk_revisions()
+    assert [script.revision for script in scripts] == VERSIONS[::-1]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
