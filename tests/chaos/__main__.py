@@ -12,6 +12,7 @@ import typer
 
 from tests.chaos.faults import KINDS
 from tests.chaos.judge import judge, meaningless
+from tests.chaos.planted import BUGS
 from tests.chaos.report import report
 from tests.chaos.run import Options, run
 
@@ -34,6 +35,8 @@ def main(
     if unknown := set(kinds) - KINDS.keys():
         known = "\n  ".join(KINDS)
         raise typer.BadParameter(f"no fault is called {unknown.pop()!r}; there are\n  {known}")
+    if bug and bug not in BUGS:
+        raise typer.BadParameter(f"no bug is called {bug!r}; there are {', '.join(BUGS)}")
     directory = Path(tempfile.mkdtemp(prefix="orders-chaos-"))
     options = Options(seed, minutes, rate, directory, kinds, bug or None, rest)
     command = f"make chaos SEED={seed} MINUTES={minutes:g}"

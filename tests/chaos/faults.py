@@ -11,12 +11,17 @@ from datetime import UTC, datetime
 from typing import Final
 
 from devstack import Server
+from tests.chaos.crash_points import POINTS
 from tests.chaos.evidence import Fault, Reach
 from tests.chaos.links import Link, Mode
 from tests.chaos.world import World
 
 BACK_SECONDS: Final = 120.0
 """What was hit has to be back by then, on a machine that is very busy."""
+
+POINT_SECONDS: Final = 12.0
+"""So long a process has to get to an armed point."""
+DID_NOT_FIRE: Final = "(did not fire)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,17 @@ def _freeze(role: str, seconds: float) -> Inflict:
     return act
 
 
+def _crash_point(name: str) -> Inflict:
+    """Whichever of the role's processes is picked dies when it next gets to the point."""
+
+    async def act(world: World, planned: Planned) -> str:
+        hit = world.roles[f"{POINTS[name].role}-{planned.number}"]
+        fired = await hit.crash_at(name, POINT_SECONDS)
+        return hit.label if fired else f"{hit.label} {DID_NOT_FIRE}"
+
+    return act
+
+
 async def _crash_all_workers(world: World, _planned: Planned) -> str:
     await asyncio.gather(*(world.roles[label].crash() for label in ("worker-1", "worker-2")))
     return "worker-1, worker-2"
@@ -105,6 +121,15 @@ async def _crash_ingest_in_outage(world: World, planned: Planned) -> str:
         await asyncio.sleep(2 * planned.seconds)
         await world.roles[label].crash()
     return f"{label} while temporal is away"
+
+
+async def _crash_relay_in_outage(world: World, planned: Planned) -> str:
+    """Kafka does not answer, events are on their way: now the process that sent them dies."""
+    label = f"relay-{planned.number}"
+    async with _frozen(world.stack.kafka.pid):
+        await asyncio.sleep(3 * planned.seconds)
+        await world.roles[label].crash()
+    return f"{label} while kafka does not answer"
 
 
 def _kill_server(name: str, away: float) -> Inflict:
@@ -123,12 +148,8 @@ async def _restart_kafka(world: World, _planned: Planned) -> str:
 
 def _freeze_server(name: str, seconds: float) -> Inflict:
     async def act(world: World, planned: Planned) -> str:
-        pid = getattr(world.stack, name).pid
-        os.kill(pid, signal.SIGSTOP)
-        try:
+        async with _frozen(getattr(world.stack, name).pid):
             await asyncio.sleep(seconds * planned.seconds)
-        finally:
-            os.kill(pid, signal.SIGCONT)
         return name
 
     return act
@@ -169,6 +190,15 @@ async def _away(server: Server) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def _frozen(pid: int) -> AsyncIterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+@asynccontextmanager
 async def _trouble(links: list[Link], mode: Mode, delay: float = 0.0) -> AsyncIterator[None]:
     for link in links:
         link.set(mode, delay)
@@ -179,7 +209,7 @@ async def _trouble(links: list[Link], mode: Mode, delay: float = 0.0) -> AsyncIt
             link.set(Mode.PASS)
 
 
-KINDS: Final[dict[str, tuple[Reach, Inflict]]] = {
+_KINDS: Final[dict[str, tuple[Reach, Inflict]]] = {
     "kill ingest": ("process", _crash("ingest")),
     "kill worker": ("process", _crash("worker")),
     "kill relay": ("process", _crash("relay")),
@@ -191,6 +221,7 @@ KINDS: Final[dict[str, tuple[Reach, Inflict]]] = {
     "freeze relay": ("process", _freeze("relay", 9)),
     "kill all workers": ("outage", _crash_all_workers),
     "kill ingest in an outage": ("outage", _crash_ingest_in_outage),
+    "kill relay in an outage": ("outage", _crash_relay_in_outage),
     "kill kafka": ("outage", _kill_server("kafka", 2)),
     "restart kafka": ("outage", _restart_kafka),
     "freeze kafka": ("outage", _freeze_server("kafka", 5)),
@@ -207,3 +238,7 @@ KINDS: Final[dict[str, tuple[Reach, Inflict]]] = {
     "slow postgres": ("outage", _slow("postgres", 0.1, 4)),
     "slow temporal": ("outage", _slow("temporal", 0.1, 4)),
 }
+_POINTS: Final[dict[str, tuple[Reach, Inflict]]] = {
+    f"crash: {name}": ("process", _crash_point(name)) for name in POINTS
+}
+KINDS: Final = _KINDS | _POINTS

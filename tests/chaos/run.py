@@ -33,13 +33,6 @@ class Options:
     bug: str | None = None
     api: bool = True
 
-    @property
-    def program(self) -> tuple[str, ...]:
-        """Return the arguments of the interpreter that run a role."""
-        if self.bug is None:
-            return ("-m", "ingest.cli")
-        return ("-m", "tests.chaos.planted", self.bug)
-
 
 async def run(options: Options, say: Callable[[str], None]) -> Evidence:
     """Run it all and return what is left.
@@ -47,9 +40,7 @@ async def run(options: Options, say: Callable[[str], None]) -> Evidence:
     Raises ``TimeoutError`` when something that was hit does not come back.
     """
     evidence = Evidence()
-    async with running_world(
-        options.directory, say, program=options.program, api=options.api
-    ) as world:
+    async with running_world(options.directory, say, bug=options.bug, api=options.api) as world:
         places = world.places
         async with Driver(
             places.bootstrap, places.commands_topic, world.api_url, options.rate

@@ -14,6 +14,7 @@ from devstack import Endpoints, Ports, Stack, free_port
 from ingest.processes import STOP_GRACE_SECONDS, Role, running
 from ingest.topics import create_topics
 from persistence.migrate import migrate
+from tests.chaos import crash_points
 from tests.chaos.collect import Places
 from tests.chaos.links import Link
 from tests.chaos.stories import EARLY_TTL_SECONDS, REVIEW_ABOVE, REVIEW_TIMEOUT_SECONDS
@@ -32,13 +33,20 @@ Say = Callable[[str], None]
 class RoleProcess(Role):
     """A role that can be hurt; it comes back by itself, as under any supervisor."""
 
-    def __init__(self, label: str, environment: Mapping[str, str], logs: Path, say: Say) -> None:
-        name = label.partition("-")[0]
-        super().__init__(
-            name, environment, logs / f"{label}.log", lambda s: say(f"{label}: {s.splitlines()[0]}")
-        )
+    program = ("-m", "tests.chaos.launch")
+
+    def __init__(
+        self, label: str, environment: Mapping[str, str], directory: Path, say: Say
+    ) -> None:
         self.label = label
-        self.log_path = logs / f"{label}.log"
+        self.log_path = directory / "logs" / f"{label}.log"
+        self._armed = directory / "crash" / label
+        super().__init__(
+            label.partition("-")[0],
+            {**environment, "CHAOS_CRASH_DIRECTORY": str(self._armed)},
+            self.log_path,
+            lambda text: say(f"{label}: {text.splitlines()[0]}"),
+        )
         self.asked_to_end = 0
         self.bad_ends: list[str] = []
         self._up = asyncio.Event()
@@ -64,6 +72,24 @@ class RoleProcess(Role):
     async def crash(self) -> None:
         """SIGKILL, and wait until it has been started again."""
         await self._end(signal.SIGKILL)
+
+    async def crash_at(self, point: str, patience: float) -> bool:
+        """Let it die at a named point; ``False`` when it does not get there in time."""
+        await self.until_up()
+        child = self._running()
+        armed = crash_points.arm(self._armed, point)
+        try:
+            async with asyncio.timeout(patience):
+                await child.wait()
+        except TimeoutError:
+            with contextlib.suppress(FileNotFoundError):
+                armed.unlink()
+                return False
+            await child.wait()  # it was about to
+        self._up.clear()
+        self.asked_to_end += 1
+        await self.until_up()
+        return True
 
     async def restart(self) -> None:
         """SIGTERM, which has to end it with code 0, and wait until it has been started again."""
@@ -106,9 +132,9 @@ class World:
 
 @contextlib.asynccontextmanager
 async def running_world(
-    directory: Path, say: Say, *, program: tuple[str, ...], api: bool
+    directory: Path, say: Say, *, bug: str | None, api: bool
 ) -> AsyncIterator[World]:
-    """Start everything; ends everything with the block. ``program`` runs a role (see ``Role``)."""
+    """Start everything; ends everything with the block. ``bug``: the one planted in all roles."""
     async with AsyncExitStack() as exits:
         stack = await exits.enter_async_context(Stack(directory, Ports.free(), say))
         endpoints = stack.endpoints
@@ -122,8 +148,9 @@ async def running_world(
                 link = Link(f"{label}>{server}", "127.0.0.1", at.port)
                 links[link.name] = await exits.enter_async_context(link)
             environment = _environment(endpoints, label, links, port)
-            roles[label] = RoleProcess(label, environment, directory / "logs", say)
-            roles[label].program = program
+            if bug:
+                environment["CHAOS_BUG"] = bug
+            roles[label] = RoleProcess(label, environment, directory, say)
         await exits.enter_async_context(running(list(roles.values())))
         api_url = f"http://127.0.0.1:{port}" if api else None
         yield World(stack, roles, links, _places(endpoints), api_url)
