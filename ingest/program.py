@@ -103,13 +103,17 @@ async def _as_coroutine(work: Awaitable[None]) -> None:
 
 async def open_database(settings: Settings, role: str, size: int) -> asyncpg.Pool:
     """Open a pool on a database of the right version; the caller closes it."""
-    pool = await patiently("PostgreSQL", lambda: open_pool(settings.db_url, f"orders-{role}", size))
-    try:
-        await check_version(pool)
-    except BaseException:
-        await pool.close()
-        raise
-    return pool
+
+    async def opened() -> asyncpg.Pool:
+        pool = await open_pool(settings.db_url, f"orders-{role}", size)
+        try:
+            await check_version(pool)
+        except BaseException:
+            await pool.close()
+            raise
+        return pool
+
+    return await patiently("PostgreSQL", opened)
 
 
 async def open_temporal(settings: Settings) -> Client:
