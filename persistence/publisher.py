@@ -22,7 +22,7 @@ from typing import Final, Self
 
 import asyncpg
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError
 from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 
@@ -80,6 +80,11 @@ class Publisher:
             # Keeps id and epoch, and sends plain idempotent batches from here on.
             producer._txn_manager.transactional_id = None  # noqa: SLF001
             await producer.partitions_for(topic)
+        except AssertionError as error:
+            # aiokafka 0.14 asserts that it knows a broker that is not in its pause after a
+            # failed connection; a broker that froze after the bootstrap is such a one.
+            await publisher.stop()
+            raise KafkaConnectionError(f"lost the broker during the start: {error}") from error
         except BaseException:
             await publisher.stop()
             raise
