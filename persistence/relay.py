@@ -17,7 +17,7 @@ import structlog
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
 from domain.errors import Unavailable
-from persistence.outbox import SHARDS, Presence, Shard, ShardTaken
+from persistence.outbox import SHARDS, Presence, Shard, ShardTaken, vacuum
 from persistence.publisher import BATCH_BYTES, Publisher, Sent
 
 ROWS: Final = 1000
@@ -26,6 +26,8 @@ POLL_SECONDS: Final = 1.0
 """How often a shard is read without having been woken."""
 GRACE_SECONDS: Final = 5.0
 """How long the end of a shard waits for acknowledgements; what is left stays in the outbox."""
+VACUUM_ROWS: Final = 10_000
+"""How many rows this relay deletes between two vacuums of the outbox."""
 SLOW_SECONDS: Final = 3.0
 RETRY_SECONDS: Final = 1.0
 
@@ -95,6 +97,8 @@ class _Relay:
         self._serving: dict[int, asyncio.Task[None]] = {}
         self._hand_over: dict[int, asyncio.Event] = {}
         self._waiting_for: set[str] = set()
+        self._deleted = 0
+        self._vacuuming: asyncio.Task[None] | None = None
 
     async def look_around(self, presence: Presence) -> None:
         """Take and hand over shards until ``stop``; raises ``Unavailable`` with PostgreSQL."""
@@ -102,6 +106,7 @@ class _Relay:
             view = await presence.look()
             self._goes_on("PostgreSQL")
             self._collect_ended()
+            self._start_vacuum()
             share = math.ceil(SHARDS / max(view.relays, 1))
             for shard in sorted(set(range(SHARDS)) - view.held - self._serving.keys()):
                 if len(self._serving) < share:
@@ -121,8 +126,25 @@ class _Relay:
                 del self._serving[shard]
                 task.result()
 
+    def _start_vacuum(self) -> None:
+        if self._vacuuming is not None and self._vacuuming.done():
+            self._vacuuming.result()
+            self._vacuuming = None
+        if self._deleted >= VACUUM_ROWS and self._vacuuming is None:
+            self._deleted = 0
+            self._vacuuming = asyncio.create_task(self._vacuum(), name="relay-vacuum")
+
+    async def _vacuum(self) -> None:
+        try:
+            await vacuum(self._db_url)
+        except Unavailable as error:
+            self.waits_for("PostgreSQL", error)
+
     async def close(self) -> None:
         """Hand over all shards; raises what a task died of."""
+        if self._vacuuming is not None:
+            self._vacuuming.cancel()
+            await asyncio.wait({self._vacuuming})
         for event in self._hand_over.values():
             event.set()
         for task in self._serving.values():
@@ -197,6 +219,7 @@ class _Relay:
             finally:
                 slow.cancel()
             if count:
+                self._deleted += count
                 self._goes_on("Kafka")
             if count < ROWS:
                 await shard.wait(POLL_SECONDS)
