@@ -115,9 +115,8 @@ class Kafka(Server):
         unfinished = logs.with_suffix(".new")
         shutil.rmtree(unfinished, ignore_errors=True)
         self._write_properties(unfinished.name)
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         tool = _java(_startup_cache_options(), "kafka.tools.StorageTool", "format")
-        child = await self.spawn([*tool, "-t", cluster, "-c", "server.properties"])
+        child = await self.spawn([*tool, "-t", _cluster_id(), "-c", "server.properties"])
         try:
             code = await child.wait()
         except asyncio.CancelledError:
@@ -136,6 +135,14 @@ class Kafka(Server):
             max_bytes=MAX_MESSAGE_BYTES,
         )
         (self.data / "server.properties").write_text(properties)
+
+
+def _cluster_id() -> str:
+    """A random id; never one with a dash in front, which the tool would take for an option."""
+    while True:
+        text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        if not text.startswith("-"):
+            return text
 
 
 def _java(options: Sequence[str], main: str, *arguments: str) -> list[str | Path]:
