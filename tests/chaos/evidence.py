@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from tests.chaos.ledger import Ledger
 
 Reach = Literal["process", "outage"]
+DID_NOT_FIRE: Final = "(did not fire)"
+"""In a fault's target: nobody came to the armed crash point."""
 
 
 @dataclass(frozen=True, slots=True)

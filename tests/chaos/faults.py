@@ -12,7 +12,7 @@ from typing import Final
 
 from devstack import Server
 from tests.chaos.crash_points import POINTS
-from tests.chaos.evidence import Fault, Reach
+from tests.chaos.evidence import DID_NOT_FIRE, Fault, Reach
 from tests.chaos.links import Link, Mode
 from tests.chaos.world import World
 
@@ -21,7 +21,6 @@ BACK_SECONDS: Final = 120.0
 
 POINT_SECONDS: Final = 12.0
 """So long a process has to get to an armed point."""
-DID_NOT_FIRE: Final = "(did not fire)"
 
 
 @dataclass(frozen=True, slots=True)

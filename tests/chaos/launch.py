@@ -16,7 +16,7 @@ def main() -> None:
     from ingest.cli import main as orders
 
     if bug := os.environ.get("CHAOS_BUG"):
-        BUGS[bug]()
+        BUGS[bug].plant()
     crash_points.install(sys.argv[1], Path(os.environ["CHAOS_CRASH_DIRECTORY"]))
     orders()
 

@@ -5,7 +5,7 @@ They replace functions of the service at run time; no line of production code kn
 
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, Final
@@ -148,13 +148,42 @@ def _sticky_time_out_default() -> None:
     wrap("orchestration.timing:STICKY_TIMEOUT", lambda _: timedelta(seconds=10))  # type: ignore[arg-type, return-value]
 
 
-BUGS: Final[dict[str, Callable[[], None]]] = {
-    "commit-before-finish": _commit_before_finish,
-    "delete-before-ack": _delete_before_ack,
-    "charge-without-key": _charge_without_key,
-    "no-refund": _no_refund,
-    "event-outside-the-transaction": _event_outside_the_transaction,
-    "skip-locked-relay": _skip_locked_relay,
-    "reject-duplicate-only": _reject_duplicate_only,
-    "sticky-time-out-default": _sticky_time_out_default,
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """``caught_by``: the checks that may find it. ``kinds``: the faults that bring it to light,
+    which a run that looks for this bug alone makes; none: flaky partners are enough.
+    """
+
+    plant: Callable[[], None]
+    caught_by: frozenset[str]
+    kinds: tuple[str, ...] = ("kill worker",)
+
+
+BUGS: Final[dict[str, Bug]] = {
+    "commit-before-finish": Bug(
+        _commit_before_finish,
+        frozenset({"exactly one outcome", "one life"}),
+        ("kill ingest in an outage", "kill ingest"),
+    ),
+    "delete-before-ack": Bug(
+        _delete_before_ack,
+        frozenset({"topic is the table"}),
+        ("kill relay in an outage", "kill kafka"),
+    ),
+    "charge-without-key": Bug(
+        _charge_without_key, frozenset({"money", "payments agree with the bank"})
+    ),
+    "no-refund": Bug(_no_refund, frozenset({"money", "payments agree with the bank"})),
+    "event-outside-the-transaction": Bug(
+        _event_outside_the_transaction,
+        frozenset({"topic is the table"}),
+        ("slow postgres", "kill postgres"),
+    ),
+    "skip-locked-relay": Bug(
+        _skip_locked_relay,
+        frozenset({"topic is the table"}),
+        ("freeze relay", "freeze kafka", "kill kafka"),
+    ),
+    "reject-duplicate-only": Bug(_reject_duplicate_only, frozenset({"one life"})),
+    "sticky-time-out-default": Bug(_sticky_time_out_default, frozenset({"in time"})),
 }

@@ -41,7 +41,7 @@ def _broke(evidence: Evidence) -> Iterator[str]:
     for fault in evidence.faults:
         after = (fault.begin - begin).total_seconds() if begin else 0
         lasted = (fault.end - fault.begin).total_seconds()
-        yield f"  {after:6.1f} s  {fault.kind:28} {fault.target:40} {lasted:5.1f} s"
+        yield f"  {after:6.1f} s  {fault.kind:45} {fault.target:38} {lasted:5.1f} s"
 
 
 def _ended(evidence: Evidence) -> Iterator[str]:

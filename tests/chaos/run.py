@@ -17,7 +17,8 @@ from tests.chaos.world import World, running_world
 
 SETTLE_SECONDS: Final = 120.0
 """Longer than anything an order may wait for, with reviews and early commands shortened."""
-WARM_UP_SECONDS: Final = 4.0
+WARM_UP_SHARE: Final = 0.1
+"""Of the load's time, before the first fault: how it goes when all is calm."""
 TELL_EVERY_SECONDS: Final = 15.0
 
 
@@ -32,6 +33,7 @@ class Options:
     kinds: tuple[str, ...] = tuple(KINDS)
     bug: str | None = None
     api: bool = True
+    settle_seconds: float = SETTLE_SECONDS
 
 
 async def run(options: Options, say: Callable[[str], None]) -> Evidence:
@@ -47,7 +49,7 @@ async def run(options: Options, say: Callable[[str], None]) -> Evidence:
         ) as driver:
             evidence.ledger = driver.ledger
             await _trouble_under_load(world, driver, options, evidence.faults, say)
-        await _settle(world, say)
+        await _settle(world, options.settle_seconds, say)
         await collect(places, evidence)
         roles = list(world.roles.values())
     # Only now: that every process ends cleanly is looked at as well.
@@ -83,7 +85,7 @@ async def _break(
     say: Callable[[str], None],
 ) -> None:
     """Inflict one fault after the other; a plan that is through begins anew, in another order."""
-    await asyncio.sleep(WARM_UP_SECONDS)
+    await asyncio.sleep(WARM_UP_SHARE * options.minutes * 60)
     for turn in range(1_000):
         for planned in plan(options.seed + turn, options.kinds):
             if time.monotonic() > ends:
@@ -101,12 +103,12 @@ async def _tell(driver: Driver, ends: float, say: Callable[[str], None]) -> None
         say(f"... {acknowledged} commands acknowledged, {left:.0f} s of load left")
 
 
-async def _settle(world: World, say: Callable[[str], None]) -> None:
+async def _settle(world: World, seconds: float, say: Callable[[str], None]) -> None:
     """Wait until nothing is in motion any more, or has been for too long."""
-    gives_up = time.monotonic() + SETTLE_SECONDS
+    gives_up = time.monotonic() + seconds
     while what := await unsettled(world.places):
         if time.monotonic() > gives_up:
-            say(f"not settled after {SETTLE_SECONDS:.0f} s: {what}")
+            say(f"not settled after {seconds:.0f} s: {what}")
             return
         say(f"settling: {what}")
         await asyncio.sleep(3)

@@ -1,0 +1,69 @@
+"""``python -m tests.chaos.find_bugs``: does chaos find what is known to be wrong?
+
+One run for each planted bug, with the faults that bring it to light. Exit code 0 when a check
+that should find the bug did, for each of them.
+"""
+
+import asyncio
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from tests.chaos.judge import judge
+from tests.chaos.planted import BUGS
+from tests.chaos.run import Options, run
+
+SETTLE_SECONDS: Final = 40.0
+"""Many a bug keeps its run from ever settling."""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+@app.command()
+def main(
+    bugs: Annotated[list[str] | None, typer.Argument(help="None: all of them.")] = None,
+    seed: Annotated[int, typer.Option(help="Of stories and faults.")] = 1,
+    minutes: Annotated[float, typer.Option(min=0.2, help="Load for each bug.")] = 1.0,
+    rate: Annotated[float, typer.Option(min=0.1, help="Orders a second.")] = 4.0,
+) -> None:
+    """Plant one bug after the other and see which check finds it."""
+    lines = ["| bug | found by | not found by |", "|---|---|---|"]
+    missed = []
+    for name in bugs or BUGS:
+        found = _find(name, seed, minutes, rate)
+        due = BUGS[name].caught_by
+        if not found & due:
+            missed.append(name)
+        lines.append(f"| {name} | {_join(found & due) or 'NOTHING'} | {_join(due - found)} |")
+        print(lines[-1], flush=True)
+    print("\n".join(lines))
+    print(f"Missed: {_join(set(missed))}" if missed else "All were found.")
+    raise typer.Exit(1 if missed else 0)
+
+
+def _find(name: str, seed: int, minutes: float, rate: float) -> set[str]:
+    directory = Path(tempfile.mkdtemp(prefix="orders-chaos-"))
+    options = Options(
+        seed, minutes, rate, directory, BUGS[name].kinds, name, settle_seconds=SETTLE_SECONDS
+    )
+    try:
+        evidence = asyncio.run(run(options, lambda text: print(f"{name}: {text}", flush=True)))
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    violations = judge(evidence)
+    for violation in violations:
+        if violation.check in BUGS[name].caught_by:
+            print(f"{name}: {violation.check}: {violation.subject}: {violation.text}"[:240])
+    return {violation.check for violation in violations}
+
+
+def _join(names: set[str] | frozenset[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+if __name__ == "__main__":
+    sys.exit(app())
