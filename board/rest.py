@@ -14,6 +14,7 @@ ANSWER_SECONDS: Final = 10.0
 OUTCOME_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.3
 WATCH_SECONDS: Final = 1.0
+READY_SECONDS: Final = 4.0
 SHARED_SECONDS: Final = 0.5
 
 Json = dict[str, Any]
@@ -153,7 +154,7 @@ class Watch:
         """Ask until cancelled."""
         while True:
             try:
-                readiness = _json(await self._rest.request("GET", "/ready"))
+                readiness = _json(await self._rest.request("GET", "/ready", timeout=READY_SECONDS))
                 self.problems = [
                     f"{name} is away, says the API: {state.get('error') or 'no answer'}"
                     for name, state in readiness.get("dependencies", {}).items()

@@ -15,7 +15,7 @@ from typing import Final, cast
 
 import faust
 from faust.tables.manager import TableManager
-from faust.transport.drivers.aiokafka import Consumer
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
 from faust.types import TP, ProducerT, StreamT
 
 from board.fold import View
@@ -215,12 +215,29 @@ def _positioned(positions: Callable[[], Mapping[TP, int]]) -> type[Consumer]:
     """Return a consumer that seeks to where the table's rows end, not to committed offsets."""
 
     class PositionedConsumer(Consumer):
+        def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
+            return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
         async def seek_to_committed(self) -> Mapping[TP, int]:
             wanted = positions()
             await self.seek_wait(wanted)
             return wanted
 
     return PositionedConsumer
+
+
+class _ConsumerThread(AIOKafkaConsumerThread):
+    """Ends without a traceback while the broker is away.
+
+    aiokafka's fetcher awaits a fetch that it has just cancelled and lets the cancellation through,
+    and the connections stay open.
+    """
+
+    async def on_thread_stop(self) -> None:
+        try:
+            await super().on_thread_stop()
+        except asyncio.CancelledError:
+            await self._ensure_consumer()._client.close()  # noqa: SLF001  # what it did not get to
 
 
 class _Watch(faust.Sensor):

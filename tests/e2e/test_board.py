@@ -1,0 +1,357 @@
+"""The board in a real browser over the real service: every page, every button."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.async_api import Browser, Locator, Page, expect
+
+from devstack import free_port
+from ingest.processes import Role, running
+from tests.support.browser import chromium, needs_chromium
+from tests.support.service import Service
+from tests.support.waiting import until
+
+pytestmark = needs_chromium
+
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
+
+ADDRESS = {"street": "123 Main St", "city": "Anytown", "state": "CA", "zip": "12345"}
+DEAR = [{"sku": "GOLD", "quantity": 1, "unit_price": 90_000}]
+
+
+class Site:
+    """API and board of a running service."""
+
+    def __init__(self, service: Service, environment: dict[str, str], roles: list[Role]) -> None:
+        self.service = service
+        self.url = f"http://localhost:{environment['BOARD_PORT']}"
+        self.api, self.board = roles
+        self.http = httpx.AsyncClient(base_url=environment["API_URL"], trust_env=False)
+
+    async def start_order(self, *, dear: bool = False) -> str:
+        """Start an order by Kafka; a dear one waits for a reviewer."""
+        order_id = f"B-{uuid.uuid4().hex[:8]}"
+        command: dict[str, object] = {
+            "type": "start",
+            "order_id": order_id,
+            "initial_address": ADDRESS,
+        }
+        if dear:
+            command |= {"items": DEAR, "currency": "USD"}
+        await self.service.send(json.dumps(command))
+        return order_id
+
+    async def state(self, order_id: str) -> str:
+        answer = await self.http.get(f"/orders/{order_id}/status")
+        return str(answer.json().get("state"))
+
+
+@pytest.fixture(scope="module")
+async def site(
+    service: Service,
+    environment: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Site]:
+    api_port, board_port = free_port(), free_port()
+    variables = {
+        **environment,
+        "API_PORT": str(api_port),
+        "API_URL": f"http://localhost:{api_port}",
+        "BOARD_PORT": str(board_port),
+    }
+    logs: Path = tmp_path_factory.mktemp("web")
+    roles = [Role(name, variables, logs / f"{name}.log", print) for name in ("api", "board")]
+    async with running(roles):
+        site = Site(service, variables, roles)
+        yield site
+        await site.http.aclose()
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+async def page(browser: Browser, site: Site) -> AsyncIterator[Page]:
+    """A page of the board; errors in its console and requests to elsewhere fail the test."""
+    errors: list[str] = []
+    context = await browser.new_context(viewport={"width": 1280, "height": 900})
+    page = await context.new_page()
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on(
+        "request",
+        lambda request: (
+            None
+            if request.url.startswith((site.url, site.url.replace("http", "ws"), "data:", "blob:"))
+            else errors.append(f"asked for {request.url}")
+        ),
+    )
+    yield page
+    await context.close()
+    assert errors == []
+
+
+def marked(page: Page, name: str) -> Locator:
+    """Return the figure under a label."""
+    return page.locator(".figure", has=page.get_by_text(name, exact=True)).locator(".value")
+
+
+async def fill_and_send(page: Page, button: str, **fields: str) -> Locator:
+    """Fill in the open dialog, send it, and return its outcome."""
+    dialog = page.get_by_role("dialog")
+    for label, text in fields.items():
+        await dialog.get_by_label(label.replace("_", " "), exact=True).fill(text)
+    await dialog.get_by_role("button", name=button, exact=True).click()
+    return dialog.get_by_role("status")
+
+
+async def opened(page: Page, site: Site, order_id: str) -> Page:
+    await page.goto(f"{site.url}/orders/{order_id}")
+    return page
+
+
+async def in_review(site: Site) -> str:
+    order_id = await site.start_order(dear=True)
+
+    async def waits() -> bool:
+        return await site.state(order_id) == "in_review"
+
+    await until(waits)
+    return order_id
+
+
+async def test_a_sample_order_started_from_the_page_ships_before_ones_eyes(
+    page: Page, site: Site
+) -> None:
+    await page.goto(site.url)
+    await page.get_by_role("button", name="Start a sample order").click()
+    dialog = page.get_by_role("dialog")
+    order_id = await dialog.get_by_label("Order id").input_value()
+    outcome = await fill_and_send(page, "Start order")
+    await expect(outcome).to_have_text("Applied: order.received")
+    await dialog.get_by_role("link", name="Open the order").click()
+    await expect(page.get_by_role("heading", name=f"Order {order_id}")).to_be_visible()
+    await expect(page.get_by_text("shipped", exact=True).first).to_be_visible()
+    for event in ("received", "validated", "payment charged", "dispatched"):
+        await expect(page.get_by_text(event, exact=True).first).to_be_visible()
+    await expect(page.get_by_text("charged: 19.99 USD")).to_be_visible()
+    await expect(page.get_by_text("123 Main St", exact=True)).to_be_visible()
+    assert await page.get_by_role("button", name="Cancel").count() == 0
+
+
+async def test_a_reviewer_approves_and_the_order_ships(page: Page, site: Site) -> None:
+    await opened(page, site, await in_review(site))
+    await expect(page.get_by_text("a reviewer has")).to_be_visible()
+    await page.get_by_role("button", name="Approve").click()
+    outcome = await fill_and_send(page, "Approve", Your_name="ann", Reason="known customer")
+    await expect(outcome).to_have_text("Applied: order.approved")
+    await page.get_by_role("button", name="Close").click()
+    await expect(page.get_by_text("reviewed by: ann")).to_be_visible()
+    await expect(page.get_by_text("shipped", exact=True).first).to_be_visible()
+
+
+async def test_a_reviewer_rejects_and_the_order_ends(page: Page, site: Site) -> None:
+    await opened(page, site, await in_review(site))
+    await page.get_by_role("button", name="Reject").click()
+    outcome = await fill_and_send(page, "Reject", Your_name="bob", Reason="looks odd")
+    await expect(outcome).to_have_text("Applied: order.rejected")
+    await page.get_by_role("button", name="Close").click()
+    await expect(page.get_by_text("none: the order has ended")).to_be_visible()
+    await expect(page.get_by_text("looks odd").first).to_be_visible()
+
+
+async def test_an_address_is_changed_and_then_the_order_cancelled(page: Page, site: Site) -> None:
+    await opened(page, site, await in_review(site))
+    await page.get_by_role("button", name="Change address").click()
+    outcome = await fill_and_send(
+        page,
+        "Change address",
+        Your_name="ann",
+        Street="9 Side St",
+        City="Elsewhere",
+        State="NY",
+        Zip="54321",
+    )
+    await expect(outcome).to_have_text("Applied: order.address_updated")
+    await page.get_by_role("button", name="Close").click()
+    await expect(page.get_by_text("9 Side St", exact=True)).to_be_visible()
+    await page.get_by_role("button", name="Cancel", exact=True).click()
+    outcome = await fill_and_send(page, "Cancel order", Your_name="ann", Reason="no longer wanted")
+    await expect(outcome).to_have_text("Applied: order.cancelled")
+    await page.get_by_role("button", name="Close").click()
+    await expect(page.get_by_text("cancelled", exact=True).first).to_be_visible()
+
+
+async def test_a_refused_command_says_why(page: Page, site: Site) -> None:
+    """The dialog is open when somebody else's decision comes first."""
+    order_id = await in_review(site)
+    await opened(page, site, order_id)
+    await page.get_by_role("button", name="Cancel", exact=True).click()
+    answer = await site.http.post(
+        f"/orders/{order_id}/signals/reject",
+        json={"reviewed_by": "bob", "reason": "looks odd"},
+        headers={"Prefer": "wait=30"},
+    )
+    assert answer.status_code == 200
+    outcome = await fill_and_send(page, "Cancel order", Your_name="ann", Reason="too slow")
+    await expect(outcome).to_contain_text("Rejected:")
+    await expect(outcome).to_contain_text("rejected")
+
+
+async def test_nothing_is_sent_without_name_and_reason(page: Page, site: Site) -> None:
+    order_id = await in_review(site)
+    await opened(page, site, order_id)
+    await page.get_by_role("button", name="Cancel", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_role("button", name="Cancel order").click()
+    await expect(dialog.get_by_text("Please fill this in")).to_have_count(2)
+    assert await site.state(order_id) == "in_review"
+
+
+async def test_the_board_counts_an_order_within_a_second_of_its_event(
+    page: Page, site: Site
+) -> None:
+    await page.goto(site.url)
+    waiting = marked(page, "Waiting for a person")
+    await expect(waiting).not_to_have_text("-")
+    before = int(await waiting.inner_text())
+    await in_review(site)
+    await expect(waiting).to_have_text(str(before + 1))
+
+
+async def test_orders_are_searched_filtered_and_sorted(page: Page, site: Site) -> None:
+    first, second = await in_review(site), await in_review(site)
+    await page.goto(f"{site.url}/?state=in_review")
+    links = page.get_by_role("table").get_by_role("link")
+    await expect(page.get_by_role("link", name=first)).to_be_visible()
+    await page.get_by_label("Search order id").fill(second[-5:])
+    await expect(page.get_by_role("link", name=first)).to_have_count(0)
+    await expect(links).to_have_text([second])
+    await page.get_by_label("Search order id").fill("B-")
+    await expect(page.get_by_role("link", name=first)).to_be_visible()
+    await page.get_by_label("Sort by").click()
+    await page.get_by_role("option", name="Order", exact=True).click()
+
+    async def in_order(*, reverse: bool) -> bool:
+        shown = await links.all_inner_texts()
+        return len(shown) > 1 and shown == sorted(shown, reverse=reverse)
+
+    await until(lambda: in_order(reverse=False))
+    await page.get_by_role("button", name="Turn the order round").click()
+    await until(lambda: in_order(reverse=True))
+
+
+async def test_a_dead_letter_shows_its_error_and_a_replay_its_outcome(
+    page: Page, site: Site
+) -> None:
+    await page.goto(f"{site.url}/dead-letters")
+    bad = json.dumps({"type": "start", "order_id": "B-dead", "initial_address": {"city": "x"}})
+    await site.service.send(bad)
+    card = page.locator(".q-card", has_text="B-dead")
+    await expect(card.get_by_text("initial_address.street: missing")).to_be_visible()
+    await card.get_by_role("button", name="Replay").click()
+    await expect(card.get_by_text("2 attempts")).to_be_visible()
+    await expect(card.get_by_role("status")).to_contain_text("Dead-lettered:")
+
+
+async def test_the_keyboard_alone_starts_an_order(page: Page, site: Site) -> None:
+    await page.goto(site.url)
+    await expect(page.get_by_role("button", name="Start a sample order")).to_be_visible()
+    for _ in range(10):
+        await page.keyboard.press("Tab")
+        focused = await page.evaluate("document.activeElement.innerText")
+        if "sample order" in (focused or "").lower():
+            break
+    else:
+        pytest.fail("Tab does not reach the button")
+    await page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    await expect(dialog.get_by_label("Order id")).to_be_visible()
+    await dialog.get_by_label("Zip").focus()
+    await page.keyboard.press("Enter")
+    await expect(dialog.get_by_role("status")).to_have_text("Applied: order.received")
+    await page.keyboard.press("Escape")
+    await expect(dialog).to_have_count(0)
+
+
+@pytest.mark.parametrize("path", ["/", "/dead-letters", "/orders/{order}"])
+async def test_on_a_phone_nothing_is_wider_than_the_screen(
+    browser: Browser, site: Site, path: str
+) -> None:
+    order_id = await in_review(site)
+    context = await browser.new_context(viewport={"width": 360, "height": 740})
+    page = await context.new_page()
+    await page.goto(site.url + path.format(order=order_id))
+    await expect(page.get_by_role("heading", level=1)).to_be_visible()
+    await asyncio.sleep(1.5)
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+    await context.close()
+
+
+async def test_light_and_dark_follow_the_system_and_a_choice_is_kept(
+    browser: Browser, site: Site
+) -> None:
+    context = await browser.new_context(color_scheme="dark")
+    page = await context.new_page()
+    await page.goto(site.url)
+    body = page.locator("body")
+    await expect(body).to_contain_class("body--dark")
+    await page.get_by_role("button", name="Light or dark").click()
+    await expect(body).to_contain_class("body--light")
+    await page.reload()
+    await expect(body).to_contain_class("body--light")
+    await context.close()
+
+
+async def test_an_unknown_order_is_said_to_be_unknown(page: Page, site: Site) -> None:
+    await page.goto(f"{site.url}/orders/B-nobody")
+    await expect(page.get_by_text("Order B-nobody is not known")).to_be_visible()
+
+
+async def test_without_the_api_the_page_says_so_and_recovers_by_itself(
+    page: Page, site: Site
+) -> None:
+    await page.goto(site.url)
+    await expect(marked(page, "Open")).not_to_have_text("-")
+    away = page.get_by_text("Buttons and order details do not work now")
+    os.kill(site.api.pid, signal.SIGSTOP)
+    try:
+        await expect(away).to_be_visible()
+        order_id = await site.start_order(dear=True)
+        await expect(page.get_by_role("link", name=order_id)).to_be_visible()
+    finally:
+        os.kill(site.api.pid, signal.SIGCONT)
+    await expect(away).to_have_count(0)
+
+
+async def test_a_killed_board_serves_503_until_its_tables_are_complete_again(site: Site) -> None:
+    codes: list[int] = []
+
+    async def asked() -> list[int]:
+        with contextlib.suppress(httpx.TransportError):
+            answers = [await http.get(path) for path in ("/figures", "/ready", "/table/nobody")]
+            codes.append(answers[0].status_code)
+            if codes[-1] == 503:
+                assert [answer.status_code for answer in answers] == [503, 503, 503]
+                assert all(answer.headers["retry-after"] for answer in answers)
+        return codes
+
+    async with httpx.AsyncClient(base_url=site.url, trust_env=False) as http:
+        os.kill(site.board.pid, signal.SIGKILL)  # the supervisor starts it again
+
+        async def back() -> bool:
+            return 503 in await asked() and codes[-1] == 200
+
+        await until(back, every=0.02)
+    assert codes.index(200) > codes.index(503)
