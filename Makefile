@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check format lock setup clean
+.PHONY: help up demo test chaos bench schemas check format lock setup clean
 
 help: ## Show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,15 @@ demo: setup ## Start everything, send a mixed bag of orders, print each order's 
 
 test: setup ## Run unit, integration and end-to-end tests over real servers
 	@exec $(BIN)/python -m pytest $(ARGS)
+
+chaos: setup ## Kill, freeze and cut parts of the service under load (SEED=, MINUTES=), check every promise
+	@exec $(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+
+bench: setup ## Measure, each thing beside what it is compared with (PART=relay, the default, or board)
+	@exec $(BIN)/python -m bench.$(or $(PART),relay) $(ARGS)
+
+schemas: $(READY) ## Write docs/schemas and docs/asyncapi.json anew from the models
+	@$(BIN)/python -m persistence.schemas docs
 
 check: $(READY) ## Lint, format, types, import contracts
 	$(BIN)/ruff check .
