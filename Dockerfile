@@ -7,6 +7,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY domain domain
 COPY persistence persistence
 COPY orchestration orchestration
+COPY board board
 COPY ingest ingest
 RUN /opt/orders/bin/pip install --no-cache-dir --no-deps .
 

@@ -21,7 +21,6 @@ from board.rest import Rest, Watch
 from domain.errors import OrderError
 
 GRACE_SECONDS: Final = 3
-HOST: Final = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +32,7 @@ class BoardSettings:
     api_url: str
     temporal_ui_url: str
     port: int
+    host: str = "127.0.0.1"
 
 
 async def run_board(
@@ -44,7 +44,7 @@ async def run_board(
     "catching up" until then. Starts without Kafka and API and finds them when they come. Raises
     ``OrderError`` when the port is taken.
     """
-    with _listening(settings.port) as sock:
+    with _listening(settings.host, settings.port) as sock:
         follower = Follower(settings.kafka_bootstrap_servers, settings.events_topic)
         rest = Rest(settings.api_url)
         shared = Shared(lambda: follower.views.values())  # noqa: PLW0108  # new ones after a restart
@@ -154,15 +154,15 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.contextmanager
-def _listening(port: int) -> Iterator[socket.socket]:
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
     # Faust and its Kafka client tell every step of every rebalance.
     for name in ("faust", "mode", "aiokafka", "board.tables"):
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
-        sock = socket.create_server((HOST, port))
+        sock = socket.create_server((host, port))
     except OSError as error:
         raise OrderError(
-            f"cannot listen on {HOST}:{port} ({error.strerror}): set BOARD_PORT"
+            f"cannot listen on {host}:{port} ({error.strerror}): set BOARD_PORT"
         ) from error
     with sock:
         yield sock

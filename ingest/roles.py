@@ -107,6 +107,7 @@ async def board(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
             api_url=settings.api_url,
             temporal_ui_url=settings.temporal_ui_url,
             port=settings.board_port,
+            host=settings.board_host,
         ),
         stop,
         ready,

@@ -80,6 +80,7 @@ class Settings(BaseSettings):
     api_url: Url = "http://localhost:8000"
     api_host: Name = "127.0.0.1"
     api_port: Port = 8000
+    board_host: Name = "127.0.0.1"
     board_port: Port = 8090
     temporal_ui_url: Url = "http://localhost:8080"
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
