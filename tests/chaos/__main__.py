@@ -1,7 +1,6 @@
 """``python -m tests.chaos``: one run, a report, exit code 0 when every promise was kept."""
 
 import asyncio
-import logging
 import shutil
 import sys
 import tempfile
@@ -38,7 +37,6 @@ def main(
         raise typer.BadParameter(f"no fault is called {unknown.pop()!r}; there are\n  {known}")
     if bug and bug not in BUGS:
         raise typer.BadParameter(f"no bug is called {bug!r}; there are {', '.join(BUGS)}")
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # that Kafka is away is our doing
     directory = Path(tempfile.mkdtemp(prefix="orders-chaos-"))
     options = Options(seed, minutes, rate, directory, kinds, bug or None, rest)
     command = f"make chaos SEED={seed} MINUTES={minutes:g}"

@@ -1,6 +1,7 @@
 """One run: load and faults side by side, time to settle, evidence."""
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Callable
@@ -41,6 +42,7 @@ async def run(options: Options, say: Callable[[str], None]) -> Evidence:
 
     Raises ``TimeoutError`` when something that was hit does not come back.
     """
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # that Kafka is away is our doing
     evidence = Evidence()
     async with running_world(options.directory, say, bug=options.bug, api=options.api) as world:
         places = world.places
