@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from multiprocessing.util import register_after_fork
 from pathlib import Path
 
 GRACE_SECONDS = 10.0
@@ -41,7 +42,7 @@ class Guardian:
         self._fd = -1
         self._watched: dict[int, int] = {}
         atexit.register(self.close)
-        os.register_at_fork(after_in_child=self._let_go)
+        register_after_fork(self, Guardian._let_go)
 
     def pipe(self) -> int:
         """The descriptor a child must inherit to register itself."""
@@ -88,7 +89,9 @@ class Guardian:
             os.write(self._fd, f"+ {pid} {stop_signal}\n".encode())
 
     def _let_go(self) -> None:
-        """In a fork: close the pipe, or the guardian would wait for the fork to end too."""
+        """In a fork by multiprocessing: close the pipe, or the guardian would wait for the fork
+        to end too. (Not by os.register_at_fork: uvloop calls that in what is about to be a child.)
+        """
         self._lock = threading.Lock()
         self._watched = {}
         if self._process is not None:

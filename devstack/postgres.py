@@ -129,6 +129,11 @@ class Postgres(Server):
             raise StartFailed(f"postgres: initdb failed; {self.log} ends:\n{self.last_lines()}")
         unfinished.rename(place.directory / "data")
 
+    def discard(self) -> None:
+        """Remove the data of a stopped server (it may lie where the stack's owner sees it not)."""
+        if self._place is not None:
+            shutil.rmtree(self._place.directory / "data", ignore_errors=True)
+
     def _prepared(self) -> PostgresHome:
         if self._place is None:
             raise StackError("postgres: prepare() comes first")

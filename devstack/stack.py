@@ -62,8 +62,9 @@ class Stack:
     """The three servers, from entering to leaving `async with`.
 
     Data and logs lie in `directory`, which one stack at a time may use. `persistent`: all data is
-    there at the next start; otherwise Temporal keeps its data in memory and PostgreSQL does not
-    wait for the disk. `say` gets a line for each server that is ready and for what takes long.
+    there at the next start; otherwise Temporal keeps its data in memory, PostgreSQL does not wait
+    for the disk, and its data goes with the stack. `say` gets a line for each server that is ready
+    and for what takes long.
     `ports` may be a function (`Ports.preferred`): it is asked when the directory is free, so that
     ports of an earlier run that is just ending are not taken for a stranger's.
 
@@ -174,5 +175,7 @@ class Stack:
     async def _stop(self) -> None:
         try:
             await asyncio.gather(*(server.stop() for server in self._servers))
+            if not self._persistent and self._servers:
+                await asyncio.to_thread(self.postgres.discard)
         finally:
             self._lock.close()

@@ -14,7 +14,8 @@ from devstack.java import JAVA, classpath
 
 def time_skipping_executable(directory: Path) -> Path:
     """Write a program into `directory` for temporalio to start from this process:
-    `WorkflowEnvironment.start_time_skipping(test_server_existing_path=str(...))`.
+    `WorkflowEnvironment.start_time_skipping(test_server_existing_path=str(...))`. Give it a longer
+    `test_server_startup_timeout` than its 5 s: the server is up in 1.5 s on an idle machine only.
 
     The server ends with its environment, or at the latest with this process; its output goes to
     a log beside the program.

@@ -6,6 +6,7 @@ own in a session of its own; says "all up" and waits.
 
 import asyncio
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 from temporalio.testing import WorkflowEnvironment
@@ -26,7 +27,8 @@ async def main(directory: Path) -> None:
     async with Stack(directory, Ports.free(), lambda line: print(line, flush=True)):
         await Child.spawn("stubborn", [sys.executable, "-c", STUBBORN])
         await WorkflowEnvironment.start_time_skipping(
-            test_server_existing_path=str(time_skipping_executable(directory))
+            test_server_existing_path=str(time_skipping_executable(directory)),
+            test_server_startup_timeout=timedelta(seconds=60),
         )
         print("all up", flush=True)
         await asyncio.Event().wait()
