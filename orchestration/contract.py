@@ -17,6 +17,7 @@ SHIPPING_WORKFLOW: Final = "ShippingWorkflow"
 COMMAND_SIGNAL: Final = "command"
 """One signal for all commands: signals of one name keep their order."""
 DISPATCH_FAILED_SIGNAL: Final = "dispatch_failed"
+STOP_SHIPPING_SIGNAL: Final = "stop"
 STATUS_QUERY: Final = "status"
 
 

@@ -68,6 +68,8 @@ def workers(
         order.validate,
         order.charge,
         order.refund,
+        order.end,
+        order.approve,
         order.confirm,
         order.record,
         shipping.withdraw,

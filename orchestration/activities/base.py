@@ -10,9 +10,10 @@ from typing import Any, Final, TypeVar
 import asyncpg
 from temporalio import activity
 
-from domain.events import TYPE_OF, EventData
+from domain.events import TYPE_OF, CommandRejected, EventData
 from domain.model import Model, OrderId
 from domain.payments import PaymentStatus
+from domain.states import State
 from orchestration import timing
 from orchestration.gateways import Gateways
 from orchestration.patience import Attempts, Pace
@@ -97,17 +98,18 @@ class Activities:
         self._pace: dict[str, Pace] = defaultdict(Pace)
 
     @activity.defn
-    async def record(self, change: Write) -> None:
-        """Write one event; raises as ``persistence.write.record``.
+    async def record(self, change: Write) -> State | None:
+        """Write one event; returns the state after it, or after what had been written instead.
 
-        A command that had another outcome in an earlier life of its order (rejected as unknown,
-        then delivered again) keeps that one; the event is then written without it.
+        Raises as ``persistence.write.record``. A command whose outcome in an earlier run was
+        a rejection keeps that one; the event it causes now is written without it.
         """
-        recorded = await self.write(
-            change.key, change, change.event(), change.command_id, change.payment
-        )
-        if recorded.repeated and recorded.type != change.event_type:
-            await self.write(change.key, change, change.event(), None, change.payment)
+        event = change.event()
+        written = await self.write(change.key, change, event, change.command_id, change.payment)
+        rejected_before = written.type == TYPE_OF[CommandRejected] != change.event_type
+        if written.repeated and rejected_before:
+            written = await self.write(change.key, change, event, None, change.payment)
+        return written.state
 
     async def write(
         self,

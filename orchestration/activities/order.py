@@ -1,17 +1,19 @@
 """The steps of an order up to the charge, its confirmation, and giving money back."""
 
+from typing import Final
+
 from pydantic import AwareDatetime
 from temporalio import activity
 
-from domain.errors import Declined
+from domain.errors import Rejected
 from domain.events import PaymentCharged, PaymentRefunded, Received, Shipped, Validated
 from domain.model import Address, CommandId, Currency, MinorUnits, Model, total
 from domain.payments import PaymentStatus
-from domain.states import State
-from orchestration.activities.base import Activities, Budget, OrderInput
+from domain.states import TERMINAL, State
+from orchestration.activities.base import Activities, Budget, OrderInput, Write
 from orchestration.gateways.payments import Charge
 from orchestration.gateways.sales import Basket
-from persistence.payments import get_payment, intend_charge, intend_refund, move_payment
+from persistence.payments import Payment, get_payment, intend_charge, intend_refund, move_payment
 from persistence.queries import get_order
 
 
@@ -21,6 +23,9 @@ class OpenOrder(OrderInput):
     command_id: CommandId
     address: Address
     deadline: AwareDatetime
+
+
+_SETTLED: Final = frozenset({PaymentStatus.DECLINED, PaymentStatus.VOID, PaymentStatus.REFUNDED})
 
 
 class Bill(OrderInput):
@@ -34,14 +39,16 @@ class Bill(OrderInput):
 class Opened(Model):
     """The order as it stands once its start is applied: usually just received.
 
-    It stands elsewhere when an earlier run of its workflow was lost; then it may have a charge
-    (``bill``) and a parcel on its way.
+    It stands elsewhere when a task that had got further was lost, or a whole run. Then there
+    may be a parcel (``shipment_id``, with ``tracking_number`` once it is on its way), or money
+    to be given back though the order has ended (``owes``).
     """
 
     state: State
     deadline: AwareDatetime
     shipment_id: str | None = None
-    bill: Bill | None = None
+    tracking_number: str | None = None
+    owes: bool = False
 
 
 class ValidateOrder(OrderInput):
@@ -52,11 +59,17 @@ class ValidateOrder(OrderInput):
 
 
 class GiveBack(OrderInput):
-    """A payment to be undone; ``ended``: the order's story is over, only money is left."""
+    """The order's payment is to be undone; ``ended``: its story is over, only money is left."""
 
-    bill: Bill
     reason: str
     ended: bool = False
+
+
+class Ended(Model):
+    """How the order really ended, and whether its payment is not settled yet."""
+
+    state: State | None
+    owes: bool
 
 
 class ConfirmOrder(OrderInput):
@@ -88,7 +101,8 @@ class OrderActivities(Activities):
             state=standing.state,
             deadline=standing.deadline,
             shipment_id=standing.shipment_id,
-            bill=await self._standing_bill(order),
+            tracking_number=standing.tracking_number,
+            owes=standing.state in TERMINAL and await self._owes(order.order_id),
         )
 
     @activity.defn
@@ -127,11 +141,14 @@ class OrderActivities(Activities):
         the same id, or ``refund`` finds out what became of it.
         """
         budget = Budget()
-        status = await self._intend(bill)
+        status = await intend_charge(
+            self.pool, bill.payment_id, bill.order_id, bill.amount, bill.currency
+        )
         if status is PaymentStatus.CHARGED:
             return
         if status is not PaymentStatus.CHARGING:
-            raise Declined(f"payment {bill.payment_id} is {status}")
+            raise Rejected(f"payment {bill.payment_id} is {status} already")
+        await self._stop_if_ended(bill)
         await self.ask(
             "payments.charge",
             budget,
@@ -139,28 +156,48 @@ class OrderActivities(Activities):
                 bill.payment_id, bill.order_id, bill.amount, bill.currency
             ),
         )
-        await self._record_charged(bill)
+        await self._record_charged(bill, bill)
 
     @activity.defn
-    async def refund(self, order: GiveBack) -> PaymentStatus:
-        """See to it that nothing is and will be charged; returns where the payment ended.
+    async def refund(self, order: GiveBack) -> None:
+        """See to it that nothing is and will be charged.
 
-        An unclear charge is asked for by its id first and closed when the bank knows of none;
-        one that succeeded late is written down as charged, then given back.
+        What stands in ``payments`` decides, not what the workflow remembers: a task that had
+        charged may have been lost. An unclear charge is asked for by its id first and closed
+        when the bank knows of none; one that succeeded late is written down as charged, then
+        given back.
         """
-        bill, budget = order.bill, Budget()
-        status = await self._intend(bill)
-        if status is PaymentStatus.CHARGING:
-            if await self._charge_after_all(bill, budget) is None:
-                return await move_payment(self.pool, bill.payment_id, PaymentStatus.VOID)
+        budget = Budget()
+        payment = await get_payment(self.pool, payment_id(order.order_id))
+        if payment is None or payment.status in _SETTLED:
+            return
+        if payment.status is PaymentStatus.CHARGING:
+            if await self._charge_after_all(payment, budget) is None:
+                await move_payment(self.pool, payment.payment_id, PaymentStatus.VOID)
+                return
             if order.ended:
-                await move_payment(self.pool, bill.payment_id, PaymentStatus.CHARGED)
+                await move_payment(self.pool, payment.payment_id, PaymentStatus.CHARGED)
             else:
-                await self._record_charged(bill)
-        elif status in (PaymentStatus.VOID, PaymentStatus.DECLINED):
-            return status
-        await self._give_back(order, budget)
-        return PaymentStatus.REFUNDED
+                await self._record_charged(order, payment)
+        await self._give_back(order, payment, budget)
+
+    @activity.defn
+    async def end(self, ending: Write) -> Ended:
+        """Write an end that is not ``shipped``, and look whether money is owed behind it.
+
+        The first end written stands. ``charge`` looks for the end after it wrote its intent,
+        this looks for an intent after it wrote the end: one of them sees the other.
+        """
+        state = await self.record(ending)
+        return Ended(state=state, owes=await self._owes(ending.order_id))
+
+    @activity.defn
+    async def approve(self, approval: Write) -> AwareDatetime:
+        """Write a reviewer's approval; returns the order's deadline, as it was first written."""
+        await self.record(approval)
+        standing = await get_order(self.pool, approval.order_id)
+        assert standing is not None  # noqa: S101 - it has just been approved
+        return standing.deadline
 
     @activity.defn
     async def confirm(self, order: ConfirmOrder) -> None:
@@ -174,55 +211,48 @@ class OrderActivities(Activities):
             lambda: self.gateways.sales.confirm_shipped(key, order.order_id, order.tracking_number),
         )
 
-    async def _standing_bill(self, order: OrderInput) -> Bill | None:
-        found = await get_payment(self.pool, payment_id(order.order_id))
-        if found is None:
-            return None
-        return Bill(
-            order_id=order.order_id,
-            traceparent=order.traceparent,
-            payment_id=found.payment_id,
-            amount=found.amount,
-            currency=found.currency,
-        )
+    async def _owes(self, order_id: str) -> bool:
+        payment = await get_payment(self.pool, payment_id(order_id))
+        order = await get_order(self.pool, order_id)
+        if payment is None or order is None or order.state is State.SHIPPED:
+            return False
+        return payment.status not in _SETTLED
 
-    async def _intend(self, bill: Bill) -> PaymentStatus:
-        return await intend_charge(
-            self.pool, bill.payment_id, bill.order_id, bill.amount, bill.currency
-        )
+    async def _stop_if_ended(self, bill: Bill) -> None:
+        """Charge nothing for an order that ended while this charge was under way elsewhere."""
+        standing = await get_order(self.pool, bill.order_id)
+        if standing is not None and standing.state in TERMINAL:
+            await move_payment(self.pool, bill.payment_id, PaymentStatus.VOID)
+            raise Rejected(f"the order is {standing.state}")
 
-    async def _charge_after_all(self, bill: Bill, budget: Budget) -> Charge | None:
-        bank = self.gateways.payments
-        found = await self.ask("payments.find", budget, lambda: bank.find(bill.payment_id))
+    async def _charge_after_all(self, payment: Payment, budget: Budget) -> Charge | None:
+        bank, name = self.gateways.payments, payment.payment_id
+        found = await self.ask("payments.find", budget, lambda: bank.find(name))
         if found is not None:
             return found
-        return await self.ask(
-            "payments.void", budget, lambda: bank.void(bill.payment_id, bill.order_id)
-        )
+        return await self.ask("payments.void", budget, lambda: bank.void(name, payment.order_id))
 
-    async def _record_charged(self, bill: Bill) -> None:
+    async def _record_charged(self, order: OrderInput, bill: Bill | Payment) -> None:
         data = PaymentCharged(
             payment_id=bill.payment_id, amount=bill.amount, currency=bill.currency
         )
-        await self.write("charged", bill, data, payment=PaymentStatus.CHARGED)
+        await self.write("charged", order, data, payment=PaymentStatus.CHARGED)
 
-    async def _give_back(self, order: GiveBack, budget: Budget) -> None:
-        bill, key = order.bill, f"{order.order_id}:refund"
-        await intend_refund(self.pool, bill.payment_id)
+    async def _give_back(self, order: GiveBack, payment: Payment, budget: Budget) -> None:
+        name, key = payment.payment_id, f"{order.order_id}:refund"
+        await intend_refund(self.pool, name)
         await self.ask(
             "payments.refund",
             budget,
-            lambda: self.gateways.payments.refund(
-                key, bill.payment_id, order.order_id, order.reason
-            ),
+            lambda: self.gateways.payments.refund(key, name, order.order_id, order.reason),
         )
         if order.ended:
-            await move_payment(self.pool, bill.payment_id, PaymentStatus.REFUNDED)
+            await move_payment(self.pool, name, PaymentStatus.REFUNDED)
             return
         data = PaymentRefunded(
-            payment_id=bill.payment_id,
-            amount=bill.amount,
-            currency=bill.currency,
+            payment_id=name,
+            amount=payment.amount,
+            currency=payment.currency,
             reason=order.reason,
         )
         await self.write("refunded", order, data, payment=PaymentStatus.REFUNDED)

@@ -8,12 +8,11 @@ from orchestration.activities.base import Activities, Budget, OrderInput
 
 
 class PrepareShipment(OrderInput):
-    """A parcel to be packed; ``label`` counts the labels it has had."""
+    """A parcel to be packed, with its label."""
 
     shipment_id: str
     items: Items
     address: Address
-    label: int
 
 
 class DispatchShipment(OrderInput):
@@ -35,7 +34,7 @@ class ShippingActivities(Activities):
     @activity.defn
     async def prepare(self, parcel: PrepareShipment) -> None:
         """Have the parcel packed with this label; raises ``Declined``."""
-        name = f"prepare:{parcel.shipment_id}:{parcel.label}"
+        name = f"prepare:{parcel.shipment_id}"
         await self.ask(
             "warehouse.prepare",
             Budget(),

@@ -13,7 +13,7 @@ class Warehouse(Protocol):
     async def prepare(
         self, key: str, order_id: str, shipment_id: str, items: Items, address: Address
     ) -> None:
-        """Pack the parcel, or put another label on it when ``shipment_id`` is packed already."""
+        """Pack the parcel and put its label on."""
         ...
 
 

@@ -28,12 +28,11 @@ with workflow.unsafe.imports_passed_through():
     from orchestration.gateways.sales import Basket
     from orchestration.workflows.order_commands import OrderCommands
     from orchestration.workflows.order_endings import OrderEndings
-    from orchestration.workflows.order_shipping import OrderShipping
     from orchestration.workflows.steps import Interrupted, Refused
 
 
 @workflow.defn(name=ORDER_WORKFLOW)
-class OrderWorkflow(OrderCommands, OrderShipping, OrderEndings):
+class OrderWorkflow(OrderCommands, OrderEndings):
     """Drives one order; see ``_drive`` for its story."""
 
     @workflow.init
@@ -46,6 +45,10 @@ class OrderWorkflow(OrderCommands, OrderShipping, OrderEndings):
         await self._wait_for_start()
         if await self._open():
             await self._drive()
+        if self._tracking_number:
+            await self._confirm(self._tracking_number)
+        if self._owes:
+            await self._settle()
         await self._answer_the_rest()
         return self._state
 
@@ -62,11 +65,9 @@ class OrderWorkflow(OrderCommands, OrderShipping, OrderEndings):
             await self._reject(no)
         except Unavailable as trouble:
             await self._fail(str(trouble))
-        if self._tracking_number:
-            await self._confirm(self._tracking_number)
 
     async def _open(self) -> bool:
-        """Apply the start; tell whether there is an order to be driven."""
+        """Apply the start; tell whether there is an order to be driven to its end."""
         assert self._start is not None  # noqa: S101
         while True:
             deadline = workflow.now() + timedelta(seconds=self._policy.timeout_seconds)
@@ -84,10 +85,10 @@ class OrderWorkflow(OrderCommands, OrderShipping, OrderEndings):
                 await self._refuse_to_open(str(no))
                 return False
             break
-        self._deadline, self._bill = opened.deadline, opened.bill
-        self._shipment_id, self._state = opened.shipment_id, opened.state
+        self._deadline, self._state, self._owes = opened.deadline, opened.state, opened.owes
+        self._shipment_id, self._tracking_number = opened.shipment_id, opened.tracking_number
         self._address = self._start.initial_address
-        return self._state not in TERMINAL
+        return not self._tracking_number and self._state not in TERMINAL
 
     async def _receive(self) -> None:
         """Learn what was ordered, from the start or from sales."""
@@ -130,11 +131,13 @@ class OrderWorkflow(OrderCommands, OrderShipping, OrderEndings):
         command = decision.command
         if not isinstance(command, ApproveOrder):
             raise Refused("Declined", getattr(command, "reason", None) or "rejected in review")
-        self._deadline += stood_still
         approved = Approved(
-            reviewed_by=command.reviewed_by, reason=command.reason, deadline=self._deadline
+            reviewed_by=command.reviewed_by,
+            reason=command.reason,
+            deadline=self._deadline + stood_still,
         )
-        await self._write("approved", approved, decision)
+        event = self._event("approved", approved, decision)
+        self._deadline = await self._steps.take(OrderActivities.approve, event)
         self._state, self._decision = State.APPROVED, None
 
     def _reason_for_review(self) -> str | None:
@@ -146,13 +149,13 @@ class OrderWorkflow(OrderCommands, OrderShipping, OrderEndings):
         return None
 
     async def _charge(self) -> None:
-        self._bill = Bill(
+        bill = Bill(
             **self._order(),
             payment_id=payment_id(self._order_id),
             amount=total(self._basket.items),
             currency=self._basket.currency,
         )
-        await self._work(OrderActivities.charge, self._bill)
+        await self._work(OrderActivities.charge, bill)
         self._state = State.CHARGED
 
     @workflow.query(name=STATUS_QUERY)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError, FailureError
+from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from domain.commands import CancelOrder, StartOrder, UpdateAddress
@@ -14,14 +14,14 @@ with workflow.unsafe.imports_passed_through():
     from orchestration.activities.base import Activities, OrderInput
     from orchestration.activities.order import OrderActivities
     from orchestration.contract import COMMAND_SIGNAL, CommandMessage, OrderPolicy
-    from orchestration.workflows.order_in_hand import OrderInHand
-    from orchestration.workflows.steps import Steps
+    from orchestration.workflows.order_shipping import OrderShipping
+    from orchestration.workflows.steps import Refused, Steps
 
 COMMANDS_REMEMBERED: Final = 1000
 """By id; the unique index on (order_id, command_id) stands behind for those forgotten."""
 
 
-class OrderCommands(OrderInHand):
+class OrderCommands(OrderShipping):
     """Takes commands one at a time, in order of arrival; each gets exactly one outcome.
 
     A cancel and a reviewer's decision are left for the story to carry out: its event is their
@@ -118,28 +118,24 @@ class OrderCommands(OrderInHand):
             await self._refuse(message, "a cancel is being carried out already")
             return
         self._cancel_asked = message
-        if self._child is not None:
-            await self._tell_shipping(message)
+        await self._stop_shipping()
 
     async def _take_address(self, message: CommandMessage, command: UpdateAddress) -> None:
+        """Take another address; a running shipment is stopped for it, and a new one follows."""
         if self._cancel_asked is not None:
             await self._refuse(message, "too late: the order is being cancelled")
-        elif self._child is None:
-            self._address = command.new_address
-            data = AddressUpdated(address=command.new_address, updated_by=command.updated_by)
-            await self._answer(message, data)
-        elif not await self._tell_shipping(message):
-            await self._obey(message)
-
-    async def _tell_shipping(self, message: CommandMessage) -> bool:
-        """Pass a command on; ``False``, once it is known how, when the shipment is over."""
-        assert self._child is not None  # noqa: S101
+            return
+        await self._stop_shipping()
+        if late := self._too_late():
+            await self._refuse(message, late)
+            return
+        data = AddressUpdated(address=command.new_address, updated_by=command.updated_by)
         try:
-            await self._child.signal(COMMAND_SIGNAL, message)
-        except FailureError:
-            await workflow.wait_condition(lambda: self._child is None)
-            return False
-        return True
+            await self._answer(message, data)
+        except Refused:  # dispatched in a task that was lost
+            await self._refuse(message, "too late: the carrier has the parcel")
+        else:
+            self._address = command.new_address
 
     async def _refuse_to_open(self, reason: str) -> None:
         """Answer the start of an order id that has had its life."""

@@ -1,5 +1,8 @@
 """How an order ends that is not shipped: what was done is undone, then the end is recorded."""
 
+import contextlib
+from datetime import datetime
+
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
@@ -17,9 +20,11 @@ with workflow.unsafe.imports_passed_through():
 
 
 class OrderEndings(OrderInHand):
-    """Cancelled, rejected or failed; never with the card still charged."""
+    """Cancelled, rejected or failed; never with the card still charged.
 
-    _owes = False
+    What was done is looked up, not remembered: a workflow task that is lost takes the workflow's
+    memory of its local activities with it, but not their effects.
+    """
 
     async def _cancel(self) -> None:
         assert self._cancel_asked is not None  # noqa: S101
@@ -28,7 +33,8 @@ class OrderEndings(OrderInHand):
         assert isinstance(command, CancelOrder)  # noqa: S101
         if await self._undo(f"cancelled: {command.reason}"):
             cancelled = Cancelled(reason=command.reason, cancelled_by=command.cancelled_by)
-            await self._end(cancelled, State.CANCELLED, self._cancel_asked)
+            await self._end(cancelled, self._cancel_asked)
+        if self._state is State.CANCELLED:
             self._cancel_asked = None
 
     async def _reject(self, no: Refused) -> None:
@@ -36,13 +42,15 @@ class OrderEndings(OrderInHand):
             await self._fail(f"{no.kind}: {no}")
             return
         self._ending = "too late: the order is being rejected"
-        command = self._decision.command if self._decision else None
+        by_bank = self._steps.running == OrderActivities.charge.__name__
+        if not by_bank and not await self._undo(str(no)):
+            return
+        message, command = self._decision, self._decision.command if self._decision else None
         by = command.reviewed_by if isinstance(command, RejectOrder) else None
         rejected = Rejected(reason=str(no)[:500], reviewed_by=by)
-        message = self._decision if isinstance(command, RejectOrder) else None
-        payment = PaymentStatus.DECLINED if self._bill else None
-        await self._end(rejected, State.REJECTED, message, payment)
-        if message is not None:
+        payment = PaymentStatus.DECLINED if by_bank else None
+        await self._end(rejected, message if by else None, payment)
+        if by and self._state is State.REJECTED:
             self._decision = None
 
     async def _fail(self, reason: str) -> None:
@@ -51,7 +59,7 @@ class OrderEndings(OrderInHand):
             return
         self._ending = "too late: the order is failing"
         if await self._undo(reason):
-            await self._end(Failed(reason=reason[:500]), State.FAILED)
+            await self._end(Failed(reason=reason[:500]))
 
     async def _undo(self, reason: str) -> bool:
         """Take back what was done; ``False`` when the parcel is on its way after all."""
@@ -60,38 +68,36 @@ class OrderEndings(OrderInHand):
             self._tracking_number = await self._steps.take(ShippingActivities.withdraw, parcel)
             if self._tracking_number:
                 return False
-        if self._bill:
-            refund = GiveBack(**self._order(), bill=self._bill, reason=reason[:500])
-            try:
-                until = self._deadline - timing.LAST_WRITE
-                await self._steps.take(OrderActivities.refund, refund, until=until)
-            except Unavailable:
-                self._owes = True
+        with contextlib.suppress(Unavailable):  # ``_end`` looks what is left to do
+            await self._refund(reason, until=self._deadline - timing.LAST_WRITE)
         return True
 
     async def _end(
         self,
         data: EventData,
-        state: State,
         message: CommandMessage | None = None,
         payment: PaymentStatus | None = None,
     ) -> None:
-        """Record the end; money that is still owed is given back before, or after in time of need.
+        """Record the end, then settle what is still owed.
 
         A charge on record has to be given back first, however long it takes; where it is unclear
         whether there was one, the order ends in time and the payment is settled behind it.
         """
+        ending = self._event("ended", data, message, payment)
         try:
-            await self._write("ended", data, message, payment)
-        except Refused:
-            await self._refund_at_last(str(data), ended=False)
-            await self._write("ended", data, message, payment)
-        self._state = state
-        if self._owes:
-            await self._refund_at_last(str(data), ended=True)
+            ended = await self._steps.take(OrderActivities.end, ending)
+        except Refused as no:
+            await self._refund(str(no))
+            ended = await self._steps.take(OrderActivities.end, ending)
+        self._state, self._owes = ended.state, ended.owes
 
-    async def _refund_at_last(self, reason: str, *, ended: bool) -> None:
-        assert self._bill is not None  # noqa: S101
-        refund = GiveBack(**self._order(), bill=self._bill, reason=reason[:500], ended=ended)
-        await self._steps.take(OrderActivities.refund, refund)
+    async def _settle(self) -> None:
+        """Give back what an order that has ended still owes, as long as it takes."""
+        await self._refund("the order has ended", ended=True)
         self._owes = False
+
+    async def _refund(
+        self, reason: str, *, ended: bool = False, until: datetime | None = None
+    ) -> None:
+        order = GiveBack(**self._order(), reason=reason[:500], ended=ended)
+        await self._steps.take(OrderActivities.refund, order, until=until)

@@ -16,10 +16,9 @@ with workflow.unsafe.imports_passed_through():
     from domain.states import State
     from orchestration import timing
     from orchestration.activities.base import Activities, Write
-    from orchestration.activities.order import Bill
     from orchestration.contract import CommandMessage, OrderPolicy
     from orchestration.gateways.sales import Basket
-    from orchestration.workflows.shipping import ShipmentOutcome, ShippingWorkflow
+    from orchestration.workflows.shipping import ShippingWorkflow
     from orchestration.workflows.steps import Steps
 
 P = TypeVar("P")
@@ -40,13 +39,13 @@ class OrderInHand:
         self._traceparent: str | None = None
         self._start: StartOrder | None = None
         self._state: State | None = None
-        self._bill: Bill | None = None
-        """Set before the charge is tried; from then on money may have to be given back."""
         self._shipment_id: str | None = None
         """Set while it is unknown whether the carrier has this parcel."""
         self._tracking_number: str | None = None
+        self._owes = False
+        """The order has ended and its payment is not settled."""
         self._dispatch_failure: str | None = None
-        self._child: ChildWorkflowHandle[ShippingWorkflow, ShipmentOutcome] | None = None
+        self._child: ChildWorkflowHandle[ShippingWorkflow, str | None] | None = None
         self._ending: str | None = None
         """Why it is too late for any command, once the order is on its way to an end."""
         self._cancel_asked: CommandMessage | None = None

@@ -1,10 +1,11 @@
 """How an order is handed to its shipments, one child workflow after the other."""
 
+import contextlib
 from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import WorkflowIDReusePolicy
-from temporalio.exceptions import ChildWorkflowError
+from temporalio.exceptions import ChildWorkflowError, FailureError
 from temporalio.workflow import ChildWorkflowHandle
 
 with workflow.unsafe.imports_passed_through():
@@ -12,9 +13,9 @@ with workflow.unsafe.imports_passed_through():
     from domain.states import State
     from orchestration import timing
     from orchestration.activities.order import ConfirmOrder, OrderActivities
-    from orchestration.contract import DISPATCH_FAILED_SIGNAL
+    from orchestration.contract import DISPATCH_FAILED_SIGNAL, STOP_SHIPPING_SIGNAL
     from orchestration.workflows.order_in_hand import OrderInHand
-    from orchestration.workflows.shipping import Shipment, ShipmentOutcome, ShippingWorkflow
+    from orchestration.workflows.shipping import Shipment, ShippingWorkflow
     from orchestration.workflows.steps import Interrupted, Refused
 
 
@@ -22,14 +23,12 @@ class OrderShipping(OrderInHand):
     """The part of the story that the child tells."""
 
     async def _ship(self) -> None:
-        """Ship, again after a failed dispatch while time allows."""
+        """Ship; again after a failed dispatch, while time allows, or for another address."""
         attempt = 0
         while self._tracking_number is None:
             attempt += 1
             await self._try_shipment(f"{self._order_id}-{attempt}")
-            if self._cancel_asked and self._tracking_number is None:
-                raise Interrupted
-            if self._tracking_number is None:
+            if self._tracking_number is None and self._dispatch_failure is not None:
                 await self._pause_before(attempt + 1)
 
     async def _try_shipment(self, shipment_id: str) -> None:
@@ -37,19 +36,31 @@ class OrderShipping(OrderInHand):
             if self._cancel_asked:
                 raise Interrupted
             self._child = await self._start_child(shipment_id)
-            self._shipment_id = shipment_id
+            self._shipment_id, self._dispatch_failure = shipment_id, None
         try:
-            outcome = await self._child
-            self._address, self._shipment_id = outcome.address, None
-            self._tracking_number = outcome.tracking_number
+            self._tracking_number = await self._child
+            self._shipment_id = None
         except ChildWorkflowError as error:
             raise Unavailable(f"shipping was cut off: {error.cause or error}") from error
         finally:
             self._child = None
+            if self._tracking_number:
+                self._state = State.DISPATCHED
+
+    async def _stop_shipping(self) -> None:
+        """Have the running shipment stopped and wait for what became of it.
+
+        Afterwards there is a tracking number, if it was too late.
+        """
+        if self._child is None:
+            return
+        with contextlib.suppress(FailureError):  # it is over; the outcome is on its way
+            await self._child.signal(STOP_SHIPPING_SIGNAL)
+        await workflow.wait_condition(lambda: self._child is None)
 
     async def _start_child(
         self, shipment_id: str
-    ) -> ChildWorkflowHandle[ShippingWorkflow, ShipmentOutcome]:
+    ) -> ChildWorkflowHandle[ShippingWorkflow, str | None]:
         until = self._work_until()
         left = until - workflow.now()
         if left <= timedelta(0):
@@ -80,7 +91,6 @@ class OrderShipping(OrderInHand):
             raise Interrupted
 
     async def _confirm(self, tracking_number: str) -> None:
-        self._state = State.DISPATCHED
         order = ConfirmOrder(**self._order(), tracking_number=tracking_number)
         try:
             await self._steps.take(OrderActivities.confirm, order)

@@ -1,0 +1,129 @@
+import pytest
+
+from tests.unit.orchestration.orders import Orders
+from tests.unit.orchestration.partners import (
+    Behaviour,
+    Gate,
+    declines,
+    hangs,
+    hangs_after_effect,
+    raises,
+    raises_after_effect,
+)
+
+
+async def test_a_declined_card_rejects_the_order(orders: Orders) -> None:
+    await orders.start("A", amount=6666)
+    assert await orders.ends("A") == "rejected"
+    assert (await orders.last("A")).data.reason == "the bank declined the card"
+    assert await orders.payment("A") == "declined"
+    assert await orders.books("A") == []
+
+
+async def test_an_order_that_cannot_be_fulfilled_is_rejected(orders: Orders) -> None:
+    orders.script.always["screening.validate"] = declines
+    await orders.start("A")
+    assert await orders.ends("A") == "rejected"
+    assert await orders.story("A") == ["received", "rejected"]
+
+
+@pytest.mark.parametrize("trouble", [raises_after_effect, hangs_after_effect, raises, hangs])
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "sales.receive",
+        "screening.validate",
+        "payments.charge",
+        "warehouse.prepare",
+        "carrier.dispatch",
+        "sales.confirm_shipped",
+    ],
+)
+async def test_partners_that_fail_now_and_then_are_asked_again_and_do_it_once(
+    orders: Orders, operation: str, trouble: Behaviour
+) -> None:
+    orders.script.next[operation] = [trouble] * 3
+    await orders.start("A")
+    assert await orders.ends("A") == "shipped"
+    assert await orders.books("A") == ["charge", "prepare", "dispatch", "confirm_shipped"]
+    assert orders.script.calls[operation] >= 4
+
+
+@pytest.mark.parametrize("trouble", [raises, hangs])
+@pytest.mark.parametrize(
+    ("operation", "payment"),
+    [
+        ("sales.receive", None),
+        ("screening.validate", None),
+        ("payments.charge", "void"),
+        ("warehouse.prepare", "refunded"),
+        ("carrier.dispatch", "refunded"),
+    ],
+)
+async def test_a_dead_partner_ends_the_order_in_time_with_the_money_back(
+    orders: Orders, operation: str, payment: str | None, trouble: Behaviour
+) -> None:
+    orders.script.always[operation] = trouble
+    await orders.start("A")
+    assert await orders.ends("A") == "failed"
+    assert await orders.decided_in_time("A")
+    assert await orders.payment("A") == payment
+    assert (await orders.last("A")).data.reason
+
+
+@pytest.mark.parametrize("trouble", [raises_after_effect, hangs_after_effect])
+async def test_a_charge_that_succeeded_unheard_is_recorded_and_refunded(
+    orders: Orders, trouble: Behaviour
+) -> None:
+    orders.script.always["payments.charge"] = trouble
+    await orders.start("A")
+    assert await orders.ends("A") == "failed"
+    assert await orders.story("A") == [
+        "received",
+        "validated",
+        "payment_charged",
+        "payment_refunded",
+        "failed",
+    ]
+    assert await orders.books("A") == ["charge", "refund"]
+    assert await orders.payment("A") == "refunded"
+    assert await orders.decided_in_time("A")
+
+
+async def test_a_dispatch_that_succeeded_unheard_ships_the_order(orders: Orders) -> None:
+    orders.script.always["carrier.dispatch"] = hangs_after_effect
+    await orders.start("A")
+    assert await orders.ends("A") == "shipped"
+    assert await orders.books("A") == ["charge", "prepare", "dispatch", "confirm_shipped"]
+    assert await orders.payment("A") == "charged"
+
+
+async def test_a_bank_gone_for_good_does_not_hold_up_an_order_it_may_not_have_charged(
+    orders: Orders,
+) -> None:
+    back = Gate()
+    orders.script.always["payments.charge"] = hangs_after_effect
+    for operation in ("payments.find", "payments.void", "payments.refund"):
+        orders.script.always[operation] = back
+    await orders.start("A")
+    await orders.reaches("A", "failed")
+    deadline = (await orders.events("A"))[0].data.deadline
+    assert (await orders.events("A"))[-1].at <= deadline
+    assert await orders.payment("A") == "charging"
+    back.opened.set()
+    assert await orders.ends("A") == "failed"
+    assert await orders.payment("A") == "refunded"
+    assert await orders.books("A") == ["charge", "refund"]
+
+
+async def test_a_cancel_while_the_bank_is_asked_gives_the_money_back(orders: Orders) -> None:
+    orders.script.next["payments.charge"] = [gate := Gate()]
+    orders.script.always["payments.charge"] = hangs_after_effect
+    await orders.start("A")
+    await gate.reached.wait()
+    await orders.cancel("A", command_id="stop")
+    gate.opened.set()
+    assert await orders.ends("A") == "cancelled"
+    assert await orders.payment("A") in ("refunded", "void")
+    assert "dispatched" not in await orders.story("A")
+    assert (await orders.last("A")).command_id == "stop"
