@@ -19,7 +19,7 @@ from ingest.handle import CommandHandler, Outcome
 from ingest.header_keys import tolerate_any_header_key
 from ingest.lanes import Entry, Lanes
 from ingest.metrics import Metrics
-from ingest.outage import Outage
+from ingest.outage import KAFKA_AWAY, Outage
 from ingest.watch import Watch
 from orchestration.contract import CommandMessage
 
@@ -255,7 +255,7 @@ class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokaf
                 await self._consumer.commit(offsets)
         except (CommitFailedError, IllegalStateError):
             log.info("commit came too late: the group is rebalancing")
-        except (KafkaError, TimeoutError) as error:
+        except KAFKA_AWAY as error:
             self.kafka.went_away(f"cannot commit: {error!r}")
         else:
             if epoch == self.lanes.epoch:

@@ -7,11 +7,16 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 import structlog
+from aiokafka.errors import KafkaError
 
 from domain.errors import Unavailable
 
 FIRST_WAIT_SECONDS: Final = 0.1
 LONGEST_WAIT_SECONDS: Final = 5.0
+
+KAFKA_AWAY: Final = (KafkaError, TimeoutError, AssertionError)
+"""What aiokafka raises while the broker is away. It asserts (0.14, ``coordinator_lookup``) that
+some broker is not in its pause after a failed connection: a frozen one leaves none."""
 
 ResultT = TypeVar("ResultT")
 log = structlog.get_logger(__name__)

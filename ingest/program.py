@@ -11,12 +11,12 @@ from typing import Final, Protocol, TypeVar
 import asyncpg
 import structlog
 import tenacity
-from aiokafka.errors import KafkaError
 from temporalio.client import Client
 
 from domain.errors import OrderError, Unavailable
 from ingest import notify
 from ingest.log import configure_logging
+from ingest.outage import KAFKA_AWAY
 from ingest.settings import BadSetting, Settings, load_settings
 from orchestration.temporal_client import connect
 from persistence.pool import open_pool
@@ -164,7 +164,7 @@ async def _start(make: Callable[[], ClientT]) -> ClientT:
     client = make()
     try:
         await client.start()
-    except KafkaError as error:
+    except KAFKA_AWAY as error:
         await client.stop()  # aiokafka: also what did not start has to be stopped
         raise Unavailable(repr(error)) from error
     return client

@@ -4,10 +4,10 @@ import asyncio
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka.errors import IllegalStateError
 
 from ingest.lanes import Lanes
-from ingest.outage import Outage
+from ingest.outage import KAFKA_AWAY, Outage
 
 EVERY_SECONDS: Final = 2.0
 TIMEOUT_SECONDS: Final = 5.0
@@ -30,7 +30,7 @@ class Watch:
                     await self.look()
             except IllegalStateError:
                 pass  # a rebalance took a partition away in between
-            except (KafkaError, TimeoutError) as error:
+            except KAFKA_AWAY as error:
                 self._kafka.went_away(repr(error))
             else:
                 self._kafka.came_back()
