@@ -7,6 +7,8 @@ from typing import Any, Final
 import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client
 
 from tests.chaos.evidence import Entry, EventRow, Evidence, OrderRow, PaymentRow, Record, Run
@@ -174,3 +176,16 @@ async def _read_runs(address: str) -> dict[str, Run]:
             result = await client.get_workflow_handle(found.id, run_id=found.run_id).result()
         newest[order_id] = (found.start_time, Run(status, result))
     return {order_id: run for order_id, (_, run) in newest.items()}
+
+
+async def forget_finished(address: str) -> set[str]:
+    """Delete the finished runs of orders from Temporal, as its retention does; return whose."""
+    client = await Client.connect(address)
+    forgotten: set[str] = set()
+    async for found in client.list_workflows(f"ExecutionStatus != 'Running' and {_IS_ORDER}"):
+        execution = WorkflowExecution(workflow_id=found.id, run_id=found.run_id)
+        await client.workflow_service.delete_workflow_execution(
+            DeleteWorkflowExecutionRequest(namespace=client.namespace, workflow_execution=execution)
+        )
+        forgotten.add(found.id.removeprefix(_PREFIX))
+    return forgotten

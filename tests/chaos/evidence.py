@@ -100,6 +100,7 @@ class Evidence:
     """Everything the checks look at.
 
     ``unexpected``: what processes did that nobody asked for (ended, tracebacks in a log).
+    ``forgotten``: orders whose finished runs were deleted from Temporal, as after its retention.
     ``lag``: per partition of the commands topic, records that the group has not committed.
     """
 
@@ -112,6 +113,7 @@ class Evidence:
     payments: list[PaymentRow] = field(default_factory=list)
     books: list[Entry] = field(default_factory=list)
     runs: dict[str, Run] = field(default_factory=dict)
+    forgotten: set[str] = field(default_factory=set)
     outbox: int = 0
     set_aside: int = 0
     lag: dict[int, int] = field(default_factory=dict)

@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 from devstack import Server
+from tests.chaos.collect import forget_finished
 from tests.chaos.crash_points import POINTS
 from tests.chaos.evidence import DID_NOT_FIRE, Fault, Reach
 from tests.chaos.links import Link, Mode
-from tests.chaos.world import World
+from tests.chaos.world import API, World
 
 BACK_SECONDS: Final = 120.0
 """What was hit has to be back by then, on a machine that is very busy."""
@@ -123,12 +124,12 @@ async def _crash_ingest_in_outage(world: World, planned: Planned) -> str:
 
 
 async def _crash_relay_in_outage(world: World, planned: Planned) -> str:
-    """Kafka does not answer, events are on their way: now the process that sent them dies."""
+    """Kafka is away, events wait to be sent: now the process that has read them dies."""
     label = f"relay-{planned.number}"
-    async with _frozen(world.stack.kafka.pid):
+    async with _away(world.stack.kafka):
         await asyncio.sleep(3 * planned.seconds)
         await world.roles[label].crash()
-    return f"{label} while kafka does not answer"
+    return f"{label} while kafka is away"
 
 
 def _kill_server(name: str, away: float) -> Inflict:
@@ -164,6 +165,22 @@ def _link(mode: Mode, role: str, server: str, seconds: float) -> Inflict:
         return link.name
 
     return act
+
+
+async def _forget(world: World, _planned: Planned) -> str:
+    """Temporal's retention is over for all that has ended: its ids are free again."""
+    forgotten = await forget_finished(world.places.temporal)
+    world.forgotten |= forgotten
+    return f"{len(forgotten)} finished workflows"
+
+
+async def _cut_api(world: World, planned: Planned) -> str:
+    link = world.links.get(f"{API}>kafka")
+    if link is None:
+        return f"no API {DID_NOT_FIRE}"
+    async with _trouble([link], Mode.CUT):
+        await asyncio.sleep(4 * planned.seconds)
+    return link.name
 
 
 def _slow(server: str, delay: float, seconds: float) -> Inflict:
@@ -234,6 +251,13 @@ _KINDS: Final[dict[str, tuple[Reach, Inflict]]] = {
     "cut ingest from temporal": ("process", _link(Mode.CUT, "ingest", "temporal", 4)),
     "cut relay from postgres": ("process", _link(Mode.CUT, "relay", "postgres", 4)),
     "stall relay from postgres": ("process", _link(Mode.STALL, "relay", "postgres", 7)),
+    "cut ingest from kafka": ("process", _link(Mode.CUT, "ingest", "kafka", 5)),
+    "stall ingest from kafka": ("process", _link(Mode.STALL, "ingest", "kafka", 15)),
+    "cut relay from kafka": ("process", _link(Mode.CUT, "relay", "kafka", 4)),
+    "stall relay from kafka": ("process", _link(Mode.STALL, "relay", "kafka", 8)),
+    "cut api from kafka": ("process", _cut_api),
+    "temporal forgets": ("process", _forget),
+    "slow kafka": ("outage", _slow("kafka", 0.1, 4)),
     "slow postgres": ("outage", _slow("postgres", 0.1, 4)),
     "slow temporal": ("outage", _slow("temporal", 0.1, 4)),
 }

@@ -53,6 +53,7 @@ async def run(options: Options, say: Callable[[str], None]) -> Evidence:
             await _trouble_under_load(world, driver, options, evidence.faults, say)
         await _settle(world, options.settle_seconds, say)
         await collect(places, evidence)
+        evidence.forgotten = world.forgotten
         roles = list(world.roles.values())
     # Only now: that every process ends cleanly is looked at as well.
     evidence.unexpected += [text for role in roles for text in role.unexpected()]

@@ -5,18 +5,19 @@ import contextlib
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
-from devstack import Endpoints, Ports, Stack, free_port
+from devstack import Endpoints, Stack, free_port
 from ingest.processes import STOP_GRACE_SECONDS, Role, running
 from ingest.topics import create_topics
 from persistence.migrate import migrate
 from tests.chaos import crash_points
 from tests.chaos.collect import Places
 from tests.chaos.links import Link
+from tests.chaos.servers import LinkedStack, kafka_link
 from tests.chaos.stories import EARLY_TTL_SECONDS, REVIEW_ABOVE, REVIEW_TIMEOUT_SECONDS
 
 COMMANDS: Final = "orders.commands"
@@ -121,13 +122,14 @@ class RoleProcess(Role):
 
 @dataclass(slots=True)
 class World:
-    """All that can be hurt. ``links`` are named ``role>server``."""
+    """All that can be hurt. ``links`` are named ``role>server``; see ``Evidence.forgotten``."""
 
     stack: Stack
     roles: dict[str, RoleProcess]
     links: dict[str, Link]
     places: Places
     api_url: str | None
+    forgotten: set[str] = field(default_factory=set)
 
 
 @contextlib.asynccontextmanager
@@ -135,15 +137,20 @@ async def running_world(
     directory: Path, say: Say, *, bug: str | None, api: bool
 ) -> AsyncIterator[World]:
     """Start everything; ends everything with the block. ``bug``: the one planted in all roles."""
+    labels = (*ROLES, API) if api else ROLES
+    taken: set[int] = set()
     async with AsyncExitStack() as exits:
-        stack = await exits.enter_async_context(Stack(directory, Ports.free(), say))
+        kafka_links = dict(kafka_link(label, taken) for label in labels)
+        for link in kafka_links.values():
+            await exits.enter_async_context(link)
+        stack = await exits.enter_async_context(LinkedStack(directory, say, kafka_links))
         endpoints = stack.endpoints
         await migrate(endpoints.db_url)
         await create_topics(endpoints.kafka_bootstrap, COMMANDS, EVENTS, DEAD_LETTERS)
-        links: dict[str, Link] = {}
+        links = {link.name: link for link in kafka_links.values()}
         roles: dict[str, RoleProcess] = {}
-        port = free_port()
-        for label in (*ROLES, API) if api else ROLES:
+        port = free_port(taken)
+        for label in labels:
             for server, at in (("postgres", stack.postgres), ("temporal", stack.temporal)):
                 link = Link(f"{label}>{server}", "127.0.0.1", at.port)
                 links[link.name] = await exits.enter_async_context(link)
@@ -164,6 +171,7 @@ def _environment(
     return {
         **endpoints.as_env(),
         "DB_URL": urlunsplit(through),
+        "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{links[f'{label}>kafka'].port}",
         "TEMPORAL_PORT": str(links[f"{label}>temporal"].port),
         "COMMANDS_TOPIC": COMMANDS,
         "EVENTS_TOPIC": EVENTS,
