@@ -48,8 +48,16 @@ def _prepare_kafka(say: Say) -> None:
         try:
             asyncio.run(_train(Path(new), trained, say))
             trained.replace(startup_cache())
+            _remove_old(startup_cache().parent)
         except (StartFailed, FileNotFoundError) as error:
             say(f"kafka: it will start without a start-up cache: {error}")
+
+
+def _remove_old(directory: Path) -> None:
+    """Keep the three newest caches: each virtual environment has its own, of 65 MB."""
+    caches = sorted(directory.glob("kafka-*.aot"), key=lambda path: path.stat().st_mtime)
+    for path in caches[:-3]:
+        path.unlink(missing_ok=True)
 
 
 async def _train(directory: Path, cache: Path, say: Say) -> None:

@@ -26,6 +26,11 @@ _JVM = (
     "-XX:-UsePerfData",  # leaves a file in the temporary directory when killed
 )
 
+_STARTUP_CACHE = (
+    "-XX:+UnlockDiagnosticVMOptions",
+    "-XX:-AOTAdapterCaching",  # finds some under a wrong name and warns (JDK-8364929)
+)
+
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -88,8 +93,10 @@ class Kafka(Server):
 
     async def command(self) -> Sequence[str | Path]:
         if self._train is not None:
-            return _java([f"-XX:AOTCacheOutput={self._train}"], "kafka.Kafka", "server.properties")
-        return _java(_startup_cache_options(), "kafka.Kafka", "server.properties")
+            options = [*_STARTUP_CACHE, f"-XX:AOTCacheOutput={self._train}"]
+        else:
+            options = _startup_cache_options()
+        return _java(options, "kafka.Kafka", "server.properties")
 
     async def probe(self) -> None:
         from aiokafka.admin import AIOKafkaAdminClient
@@ -156,10 +163,10 @@ def startup_cache() -> Path:
     """
     modules = JAVA_HOME / "lib" / "modules"
     stat = modules.stat()
-    parts = (lock_id("kafka"), str(modules), stat.st_size, stat.st_mtime_ns, *_JVM)
+    parts = (lock_id("kafka"), str(modules), stat.st_size, stat.st_mtime_ns, *_JVM, *_STARTUP_CACHE)
     return cache_directory() / f"kafka-{uuid.uuid5(uuid.NAMESPACE_URL, repr(parts)).hex[:12]}.aot"
 
 
 def _startup_cache_options() -> list[str]:
     path = startup_cache()
-    return [f"-XX:AOTCache={path}"] if path.exists() else []
+    return [*_STARTUP_CACHE, f"-XX:AOTCache={path}"] if path.exists() else []
