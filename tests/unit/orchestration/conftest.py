@@ -10,6 +10,8 @@ from datetime import timedelta
 
 import asyncpg
 import pytest
+from temporalio.api.enums.v1 import WorkflowTaskFailedCause
+from temporalio.client import WorkflowHistory
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer
@@ -25,11 +27,13 @@ from tests.unit.orchestration.orders import Orders
 from tests.unit.orchestration.partners import Script
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 async def time_skipping(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[WorkflowEnvironment]:
-    """Temporal's test server."""
+    """Temporal's test server, a new one for each module: a task that nobody takes (an activity
+    given up, a queue without a worker) keeps its clock from skipping for ever.
+    """
     executable = time_skipping_executable(tmp_path_factory.mktemp("time-skipping"))
     async with await WorkflowEnvironment.start_time_skipping(
         data_converter=pydantic_data_converter,
@@ -62,7 +66,23 @@ async def orders(
         workflows=[OrderWorkflow, ShippingWorkflow], data_converter=pydantic_data_converter
     )
     for history in await made.histories():
-        await replayer.replay_workflow(history)
+        if not _repeated_by_test_server(history):
+            await replayer.replay_workflow(history)
+
+
+def _repeated_by_test_server(history: WorkflowHistory) -> bool:
+    """Tell whether a task was refused because of a signal that came meanwhile.
+
+    The real server makes the worker forget such a task, and what comes of it replays
+    (``tests/integration/orchestration/test_races.py``). This one lets the worker go on from
+    memory, so that its history shows an order of things that never was.
+    """
+    refused = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND
+    return any(
+        event.HasField("workflow_task_failed_event_attributes")
+        and event.workflow_task_failed_event_attributes.cause == refused
+        for event in history.events
+    )
 
 
 @asynccontextmanager
