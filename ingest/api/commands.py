@@ -21,7 +21,7 @@ from domain.errors import Rejected, Unavailable
 from domain.model import CommandId, OrderId
 from ingest.api.bodies import read_command, request_body
 from ingest.api.parts import Parts, PartsOf
-from ingest.api.problems import Problem, documented, invalid, unavailable
+from ingest.api.problems import FieldError, Problem, documented, unavailable
 from ingest.api.status import CommandStatus, Stage, seen, status_of, unknown
 
 WAIT_SECONDS_MAX: Final = 60
@@ -42,6 +42,9 @@ _PROBLEMS: Final = documented(
     HTTPStatus.UNPROCESSABLE_ENTITY,
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
+_LOCATION: Final = {
+    "Location": {"description": "`/commands/{command_id}`", "schema": {"type": "string"}}
+}
 # https://www.rfc-editor.org/rfc/rfc7240#section-4.3; what is not understood is ignored.
 _WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:$|[,;])", re.IGNORECASE)
 
@@ -130,6 +133,7 @@ for _kind, _path in PATHS.items():
         openapi_extra={"requestBody": request_body(_kind)},
         responses={
             **_PROBLEMS,
+            202: {"description": "On the topic", "headers": _LOCATION},
             200: {"model": CommandStatus, "description": "Applied (with `Prefer: wait=N`)"},
         },
     )
@@ -142,7 +146,7 @@ def wait_seconds(prefer: str | None) -> int | None:
 
 
 async def _standing(parts: Parts, command: Command) -> CommandStatus | None:
-    """Return how far a command is that came before under this key; raises 422 for another."""
+    """Return how far a command is that came before under this key; raises 409 for another."""
     command_id = command.command_id or ""
     if parts.sightings.sent_before(command) not in (None, command):
         raise _key_reused(command_id, "with another command or body")
@@ -159,7 +163,8 @@ async def _standing(parts: Parts, command: Command) -> CommandStatus | None:
 
 def _key_reused(key: str, how: str) -> Problem:
     text = f"Idempotency-Key: {key} was used before {how}; take a new key"
-    return invalid("header", "Idempotency-Key", text)
+    error = FieldError(field="Idempotency-Key", location="header", detail=text)
+    return Problem(HTTPStatus.CONFLICT, "key-reused", text, errors=[error])
 
 
 async def _publish(parts: Parts, command: Command, traceparent: str | None) -> CommandStatus:

@@ -62,12 +62,6 @@ class Problem(Exception):
         self.about = {"command_id": command_id, "order_id": order_id}
 
 
-def invalid(location: str, field: str, detail: str) -> Problem:
-    """Return the problem of one field that cannot be taken as it is."""
-    error = FieldError(field=field, location=location, detail=detail)
-    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", detail, errors=[error])
-
-
 def unavailable(detail: str, command_id: str | None = None) -> Problem:
     """Return the problem of a server that does not answer just now."""
     return Problem(
@@ -142,7 +136,7 @@ def _response(request: Request, problem: Problem) -> Response:
 _SAYS: Final = {
     HTTPStatus.BAD_REQUEST: "The body is not a JSON object",
     HTTPStatus.NOT_FOUND: "Not known",
-    HTTPStatus.CONFLICT: "The command was refused; `detail` says why",
+    HTTPStatus.CONFLICT: "The command, or its Idempotency-Key, was refused; `detail` says why",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not declared as application/json",
     HTTPStatus.UNPROCESSABLE_ENTITY: "A field is wrong; `errors` names it",

@@ -7,6 +7,7 @@ import pytest
 from devstack import Endpoints
 from persistence.pool import open_pool
 from tests.support.databases import fresh_database
+from tests.support.rest import Rest, running_api
 from tests.support.service import Service, running_service
 from tests.support.topics import Topics, fresh_topics, names_for
 
@@ -49,3 +50,14 @@ async def service(
             yield running
     finally:
         await pool.close()
+
+
+@pytest.fixture(scope="module")
+async def rest(
+    service: Service,  # noqa: ARG001 - has to run
+    environment: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Rest]:
+    """The REST API of the service, as a process."""
+    async with running_api(environment, tmp_path_factory.mktemp("api")) as running:
+        yield running

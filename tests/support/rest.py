@@ -1,0 +1,58 @@
+"""The role ``api`` as a process beside a running service, and a client for it."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from devstack import free_port
+from ingest.processes import Role, running
+from tests.support.waiting import until
+
+ADDRESS = {"street": "123 Main St", "city": "Anytown", "state": "CA", "zip": "12345"}
+GOLD = {"items": [{"sku": "GOLD", "quantity": 1, "unit_price": 90_000}], "currency": "USD"}
+"""Dear enough to wait for a reviewer."""
+
+
+@dataclass(frozen=True)
+class Rest:
+    """The API of a running service."""
+
+    url: str
+    http: httpx.AsyncClient
+    environment: dict[str, str]
+    role: Role
+
+    async def start(self, order_id: str, **more: Any) -> httpx.Response:
+        """Start an order without waiting for anything."""
+        body = {"initial_address": ADDRESS, **more}
+        return await self.http.post(f"/orders/{order_id}/start", json=body)
+
+    async def state(self, order_id: str, state: str) -> dict[str, Any]:
+        """Wait until an order is in a state; return its status."""
+
+        async def status() -> dict[str, Any] | None:
+            response = await self.http.get(f"/orders/{order_id}/status")
+            found: dict[str, Any] = response.json()
+            return found if response.is_success and found["state"] == state else None
+
+        found = await until(status)
+        assert found is not None
+        return found
+
+
+@contextlib.asynccontextmanager
+async def running_api(environment: dict[str, str], logs: Path) -> AsyncIterator[Rest]:
+    """Start the API on a free port; end it with the block."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    variables = {**environment, "API_PORT": str(port), "API_URL": url}
+    role = Role("api", variables, logs / "api.log", print)
+    async with (
+        running([role]),
+        httpx.AsyncClient(base_url=url, timeout=90, trust_env=False) as http,
+    ):
+        yield Rest(url, http, variables, role)
