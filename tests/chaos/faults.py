@@ -119,7 +119,8 @@ async def _crash_ingest_in_outage(world: World, planned: Planned) -> str:
     label = f"ingest-{planned.number}"
     async with _away(world.stack.temporal):
         await asyncio.sleep(2 * planned.seconds)
-        await world.roles[label].crash()
+        await world.roles[label].kill()
+    await world.roles[label].until_up()
     return f"{label} while temporal is away"
 
 
@@ -128,7 +129,8 @@ async def _crash_relay_in_outage(world: World, planned: Planned) -> str:
     label = f"relay-{planned.number}"
     async with _away(world.stack.kafka):
         await asyncio.sleep(3 * planned.seconds)
-        await world.roles[label].crash()
+        await world.roles[label].kill()
+    await world.roles[label].until_up()
     return f"{label} while kafka is away"
 
 

@@ -72,6 +72,11 @@ class RoleProcess(Role):
 
     async def crash(self) -> None:
         """SIGKILL, and wait until it has been started again."""
+        await self.kill()
+        await self.until_up()
+
+    async def kill(self) -> None:
+        """SIGKILL; it is started again, and ready when what it needs is there."""
         await self._end(signal.SIGKILL)
 
     async def crash_at(self, point: str, patience: float) -> bool:
@@ -95,6 +100,7 @@ class RoleProcess(Role):
     async def restart(self) -> None:
         """SIGTERM, which has to end it with code 0, and wait until it has been started again."""
         code = await self._end(signal.SIGTERM)
+        await self.until_up()
         if code != 0:
             self.bad_ends.append(f"{self.label}: ended with code {code} after SIGTERM")
 
@@ -109,9 +115,7 @@ class RoleProcess(Role):
         self._up.clear()
         self.asked_to_end += 1
         child.signal(number)
-        code = await child.wait()
-        await self.until_up()
-        return code
+        return await child.wait()
 
     def unexpected(self) -> list[str]:
         """Return what it did that nobody asked for."""
