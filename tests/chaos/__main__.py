@@ -26,7 +26,7 @@ def main(
     rate: Annotated[float, typer.Option(min=0.1, help="Orders a second.")] = 4.0,
     only: Annotated[str, typer.Option(help="Kinds of faults, by comma.")] = "",
     bug: Annotated[str, typer.Option(help="Plant this bug (see docs/chaos.md).")] = "",
-    rest: Annotated[bool, typer.Option(help="Send a part of the commands by REST.")] = False,
+    rest: Annotated[bool, typer.Option(help="Send a part of the commands by REST.")] = True,
     keep: Annotated[bool, typer.Option(help="Keep data and logs in any case.")] = False,
 ) -> None:
     """Break the service under load, and check that every promise was kept."""
