@@ -23,7 +23,7 @@ class Bounds:
     (that many may be redelivered after a crash).
     """
 
-    running: int = 256
+    running: int = 64
     held: int = 2_000
     held_bytes: int = 16 * 1_048_576
     span: int = 50_000
