@@ -1,5 +1,6 @@
 """The buttons: each asks for what its command needs, sends it by REST and shows its outcome."""
 
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ SAMPLE_ADDRESS: Final = {
     "state": "CA",
     "zip": "12345",
 }
+_PRICE: Final = re.compile(r"[0-9]{1,7}(\.[0-9]{1,2})?")
 ADDRESS_LABELS: Final = {"street": "Street", "city": "City", "state": "State", "zip": "Zip"}
 
 
@@ -145,10 +147,10 @@ def _start_body(values: Mapping[str, str]) -> Mapping[str, Any]:
 
 def minor_units(text: str) -> int:
     """Return an amount typed as ``19.99`` in minor units; raises ``ApiError`` for anything else."""
-    whole, _, rest = text.strip().partition(".")
-    if not (whole.isdecimal() and (rest.isdecimal() or not rest) and len(rest) <= 2):
+    if not _PRICE.fullmatch(text.strip()):
         raise ApiError(f"price {text!r} is not an amount like 19.99")
-    return int(whole) * 100 + int(rest.ljust(2, "0") or 0)
+    whole, _, cents = text.strip().partition(".")
+    return int(whole) * 100 + int(cents.ljust(2, "0"))
 
 
 def cancel_form(rest: Rest, order_id: str) -> Form:
