@@ -14,6 +14,7 @@ from domain.states import State
 
 ORDER_WORKFLOW: Final = "OrderWorkflow"
 SHIPPING_WORKFLOW: Final = "ShippingWorkflow"
+RECONCILE_WORKFLOW: Final = "ReconcileWorkflow"
 COMMAND_SIGNAL: Final = "command"
 """One signal for all commands: signals of one name keep their order."""
 DISPATCH_FAILED_SIGNAL: Final = "dispatch_failed"

@@ -12,7 +12,11 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import (
     Client,
-    WorkflowExecutionStatus,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleIntervalSpec,
+    ScheduleSpec,
     WorkflowHandle,
     WorkflowQueryFailedError,
     WorkflowQueryRejectedError,
@@ -31,6 +35,7 @@ from orchestration import timing
 from orchestration.contract import (
     COMMAND_SIGNAL,
     ORDER_WORKFLOW,
+    RECONCILE_WORKFLOW,
     STATUS_QUERY,
     CommandMessage,
     Delivery,
@@ -90,16 +95,26 @@ async def deliver(
     return Delivery.DELIVERED
 
 
-async def is_running(client: Client, workflow: str) -> bool:
-    """Tell whether a workflow of this id runs now; raises ``Unavailable``."""
-    handle: WorkflowHandle[object, object] = client.get_workflow_handle(workflow)
+async def schedule_reconciler(client: Client, policy: OrderPolicy, task_queue: str) -> None:
+    """Have stranded orders looked for regularly; repeated, it changes nothing.
+
+    The schedule is the server's: it outlives the worker that made it. Raises ``Unavailable``.
+    """
+    action = ScheduleActionStartWorkflow(
+        RECONCILE_WORKFLOW,
+        policy,
+        id=f"reconcile-{task_queue}",
+        task_queue=task_queue,
+        execution_timeout=timing.RECONCILE_LIMIT,
+    )
+    every = ScheduleIntervalSpec(every=timing.RECONCILE_EVERY)
+    schedule = Schedule(action=action, spec=ScheduleSpec(intervals=[every]))
     try:
-        found = await handle.describe(rpc_timeout=RPC_TIMEOUT)
+        await client.create_schedule(f"reconcile-{task_queue}", schedule, rpc_timeout=RPC_TIMEOUT)
+    except ScheduleAlreadyRunningError:
+        return
     except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            return False
-        raise Unavailable(f"Temporal did not answer: {error.message}") from error
-    return found.status is WorkflowExecutionStatus.RUNNING
+        raise Unavailable(f"Temporal did not take the schedule: {error.message}") from error
 
 
 async def check_health(client: Client) -> None:
@@ -162,7 +177,26 @@ async def _query(client: Client, workflow: str) -> Status:
         reject_condition=QueryRejectCondition.NOT_OPEN,
         rpc_timeout=RPC_TIMEOUT,
     )
-    return status
+    if not status.attempts:
+        return status
+    attempts, last_error = await _heartbeat(handle)
+    return status.model_copy(
+        update={
+            "attempts": status.attempts + attempts,
+            "last_error": last_error or status.last_error,
+        }
+    )
+
+
+async def _heartbeat(handle: WorkflowHandle[object, object]) -> tuple[int, str | None]:
+    """Return the attempts and the last error that the running activity has told of."""
+    found = await handle.describe(rpc_timeout=RPC_TIMEOUT)
+    for running in found.raw_description.pending_activities:
+        if running.heartbeat_details.payloads:
+            details = await found.data_converter.decode(running.heartbeat_details.payloads)
+            attempts, last_error = details
+            return int(attempts), last_error
+    return 0, None
 
 
 def _wait_for_foreign_threads() -> None:

@@ -71,6 +71,10 @@ it): see there for the share that is late.
 STRANDED_AFTER: Final = timedelta(seconds=30)
 """So long after its deadline an open order without a living workflow is settled."""
 
+RECONCILE_EVERY: Final = timedelta(seconds=30)
+RECONCILE_LIMIT: Final = timedelta(minutes=2)
+"""The next look follows anyway, so one that finds no worker need not wait."""
+
 LAST_RESORT: Final = timedelta(hours=1)
 """How far Temporal's own execution timeout stands behind everything an order may wait for."""
 

@@ -17,9 +17,13 @@ from temporalio.worker import (
 from orchestration import timing
 from orchestration.activities.failures import ErrorTree
 from orchestration.activities.order import OrderActivities
+from orchestration.activities.reconcile import ReconcileActivities
 from orchestration.activities.shipping import ShippingActivities
+from orchestration.contract import OrderPolicy
 from orchestration.gateways import Gateways
+from orchestration.temporal_client import schedule_reconciler
 from orchestration.workflows.order import OrderWorkflow
+from orchestration.workflows.reconcile import ReconcileWorkflow
 from orchestration.workflows.shipping import ShippingWorkflow
 
 AT_ONCE: Final = 500
@@ -36,9 +40,12 @@ async def run_worker(
 ) -> None:
     """Serve both task queues until ``stop`` is set, then finish what runs.
 
-    Raises what a worker died of. What was running when the process is killed is given to
-    another worker by Temporal: see ``timing`` for how soon.
+    Also has the server look for stranded orders from time to time. Raises what a worker died
+    of, and ``Unavailable`` when Temporal does not answer at first. What was running when the
+    process is killed is given to another worker: see ``timing`` for how soon.
     """
+    policy = OrderPolicy(shipping_task_queue=shipping_task_queue)  # all else has run out by then
+    await schedule_reconciler(client, policy, order_task_queue)
     orders, shipments = workers(client, pool, gateways, order_task_queue, shipping_task_queue)
     async with AsyncExitStack() as running:
         fatal = [
@@ -73,26 +80,27 @@ def workers(
         order.confirm,
         order.record,
         shipping.withdraw,
+        ReconcileActivities(pool, gateways).find_stranded,
     ]
     of_shipments = [shipping.prepare, shipping.dispatch, shipping.withdraw, shipping.record]
     runner = runner or UnsandboxedWorkflowRunner()
     return (
-        _worker(client, order_task_queue, OrderWorkflow, of_orders, runner),
-        _worker(client, shipping_task_queue, ShippingWorkflow, of_shipments, runner),
+        _worker(client, order_task_queue, [OrderWorkflow, ReconcileWorkflow], of_orders, runner),
+        _worker(client, shipping_task_queue, [ShippingWorkflow], of_shipments, runner),
     )
 
 
 def _worker(
     client: Client,
     task_queue: str,
-    workflow: type,
+    workflows: Sequence[type],
     activities: Sequence[Any],
     runner: WorkflowRunner,
 ) -> Worker:
     return Worker(
         client,
         task_queue=task_queue,
-        workflows=[workflow],
+        workflows=workflows,
         activities=activities,
         workflow_runner=runner,
         interceptors=[ErrorTree()],

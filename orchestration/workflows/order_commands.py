@@ -77,7 +77,9 @@ class OrderCommands(OrderShipping):
 
         A run that sees no start ends failed, so that the id can be used again.
         """
-        await workflow.wait_condition(lambda: bool(self._start or self._seen))
+        if not self._heard():
+            ttl = timedelta(seconds=self._policy.early_command_ttl_seconds)
+            await self._wait(self._heard, workflow.now() + ttl)
         while self._start is None:
             if self._early:
                 await self._let_one_expire()
@@ -93,6 +95,9 @@ class OrderCommands(OrderShipping):
             self._early.pop(0)
             ttl = self._policy.early_command_ttl_seconds
             await self._refuse(message, f"unknown order: no start has come within {ttl} s")
+
+    def _heard(self) -> bool:
+        return bool(self._start or self._seen)
 
     def _started_or_idle(self) -> bool:
         return self._start is not None or workflow.all_handlers_finished()

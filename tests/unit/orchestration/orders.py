@@ -1,6 +1,7 @@
 """Orders driven by the real workflows, on whatever Temporal and PostgreSQL a test has."""
 
 import itertools
+import json
 import uuid
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -121,6 +122,13 @@ class Orders:
         """What the partners have really done for an order, in order."""
         query = "select operation from partners.ledger where order_id = $1 order by at"
         return [row["operation"] for row in await self.db.fetch(query, self.id(name))]
+
+    async def enter(self, key: str, operation: str, order_id: str, detail: dict[str, Any]) -> None:
+        """Write into the partners' books."""
+        query = (
+            "insert into partners.ledger (key, operation, order_id, detail) values ($1,$2,$3,$4)"
+        )
+        await self.db.execute(query, key, operation, order_id, json.dumps(detail))
 
     async def decided_in_time(self, name: str) -> bool:
         """Compare the workflow's end with the order's deadline, both on Temporal's clock."""

@@ -1,0 +1,114 @@
+"""An order whose workflow is gone is settled by its own story, started again."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from domain.events import (
+    Dispatched,
+    EventData,
+    PaymentCharged,
+    Received,
+    ShipmentPrepared,
+    Validated,
+)
+from domain.model import Item
+from domain.payments import PaymentStatus
+from orchestration.contract import RECONCILE_WORKFLOW
+from orchestration.temporal_client import schedule_reconciler
+from orchestration.timing import STRANDED_AFTER
+from persistence.payments import intend_charge
+from persistence.write import Change, record
+from tests.support.waiting import until
+from tests.unit.orchestration.orders import HOME, Orders
+
+ITEM = Item(sku="S", quantity=1, unit_price=500)
+LONG_AGO = datetime.now(UTC) - STRANDED_AFTER * 4
+
+
+async def _strand(orders: Orders, name: str, last: str, at_bank: bool) -> None:
+    """Write what an order's workflow had written before it was lost."""
+    order, bill = orders.id(name), f"{orders.id(name)}:charge"
+    shipment = f"{order}-1"
+    told: dict[str, EventData] = {
+        "received": Received(address=HOME, deadline=LONG_AGO),
+        "validated": Validated(items=(ITEM,), amount=500, currency="USD"),
+        "charged": PaymentCharged(payment_id=bill, amount=500, currency="USD"),
+        f"prepare:{shipment}": ShipmentPrepared(shipment_id=shipment, address=HOME),
+        f"dispatched:{shipment}": Dispatched(shipment_id=shipment, tracking_number="T"),
+    }
+    steps = list(told)[: {"validated": 2, "charged": 3, "prepared": 4, "dispatched": 5}[last]]
+    for key in steps:
+        payment = PaymentStatus.CHARGED if key == "charged" else None
+        if key == "charged":
+            await intend_charge(orders.db, bill, order, 500, "USD")
+        command = "one" if key == "received" else None
+        await record(orders.db, Change(order, key, told[key], command, payment=payment))
+    if last == "validated":
+        await intend_charge(orders.db, bill, order, 500, "USD")
+    if at_bank:
+        await orders.enter(bill, "charge", order, {"amount": 500, "currency": "USD"})
+    orders.known.add(order)
+
+
+@pytest.mark.parametrize(
+    ("last", "at_bank", "end", "payment"),
+    [
+        ("validated", False, "failed", "void"),
+        ("validated", True, "failed", "refunded"),
+        ("charged", True, "failed", "refunded"),
+        ("prepared", True, "failed", "refunded"),
+        ("dispatched", True, "shipped", "charged"),
+    ],
+)
+async def test_a_stranded_order_is_settled(
+    orders: Orders, last: str, at_bank: bool, end: str, payment: str
+) -> None:
+    await _strand(orders, "A", last, at_bank)
+    taken = await orders.client.execute_workflow(
+        RECONCILE_WORKFLOW,
+        orders.policy,
+        id=f"reconcile-{orders.tag}",
+        task_queue=orders.task_queue,
+        execution_timeout=timedelta(minutes=1),
+    )
+    assert taken == 1
+    assert await orders.ends("A") == end
+    assert await orders.payment("A") == payment
+
+
+async def test_an_order_that_is_driven_is_left_alone(orders: Orders) -> None:
+    orders.policy = orders.policy.model_copy(update={"review": "manual"})
+    await orders.start("A")
+    await orders.reaches("A", "review_requested")
+    await orders.db.execute("update orders set decide_by = $1", LONG_AGO)
+    taken = await orders.client.execute_workflow(
+        RECONCILE_WORKFLOW,
+        orders.policy,
+        id=f"reconcile-{orders.tag}",
+        task_queue=orders.task_queue,
+        execution_timeout=timedelta(minutes=1),
+    )
+    assert taken == 0
+    await orders.approve("A")
+    assert await orders.ends("A") == "shipped"
+
+
+async def test_the_schedule_finds_an_order_whose_workflow_was_terminated(orders: Orders) -> None:
+    orders.policy = orders.policy.model_copy(update={"review": "manual"})
+    await orders.start("A")
+    await orders.reaches("A", "review_requested")
+    await orders.handle("A").terminate("a test")
+    await orders.db.execute("update orders set decide_by = $1, deadline = $1", LONG_AGO)
+    await schedule_reconciler(orders.client, orders.policy, orders.task_queue)
+    await schedule_reconciler(orders.client, orders.policy, orders.task_queue)
+    schedule = orders.client.get_schedule_handle(f"reconcile-{orders.task_queue}")
+    try:
+        await schedule.trigger()
+
+        async def failed() -> bool:
+            return (await orders.story("A"))[-1] == "failed"
+
+        await until(failed)
+    finally:
+        await schedule.delete()
