@@ -6,7 +6,8 @@ it goes any further, so that a redelivery is the same command.
 
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, model_validator
+from pydantic.config import JsonDict
 
 from domain.model import Address, CommandId, Currency, Items, Model, OrderId, Text
 
@@ -18,8 +19,21 @@ class CommandBase(Model):
     command_id: CommandId | None = None
 
 
+_BOTH_OR_NEITHER: Final[JsonDict] = {
+    "anyOf": [
+        {
+            "required": ["items", "currency"],
+            "properties": {"items": {"type": "array"}, "currency": {"type": "string"}},
+        },
+        {"properties": {"items": {"type": "null"}, "currency": {"type": "null"}}},
+    ]
+}
+
+
 class StartOrder(CommandBase):
     """Start the order. Without ``items`` the receive partner knows what was ordered."""
+
+    model_config = ConfigDict(json_schema_extra=_BOTH_OR_NEITHER)
 
     type: Literal["start"] = "start"
     initial_address: Address

@@ -7,6 +7,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:-]*$"
 """Letters, digits and ``. _ : -``: safe in a URL path, a Kafka key and a workflow id."""
 
+TEXT_PATTERN: Final = r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
+"""What the rules for texts come to in a JSON Schema: no control character, not blank."""
+
 ORDER_ID_MAX: Final = 64
 COMMAND_ID_MAX: Final = 128
 ITEMS_MAX: Final = 200
@@ -29,6 +32,7 @@ Text = Annotated[
     str,
     StringConstraints(strip_whitespace=True, min_length=1, max_length=500),
     AfterValidator(_no_control_characters),
+    Field(json_schema_extra={"pattern": TEXT_PATTERN}),
 ]
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 MinorUnits = Annotated[int, Field(ge=0, le=10**15)]
