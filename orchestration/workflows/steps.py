@@ -99,6 +99,7 @@ class Steps:
         )
         await workflow.wait_condition(lambda: handle.done() or unless())
         if not handle.done():
+            handle.add_done_callback(_heard)
             handle.cancel()
             raise Interrupted
         try:
@@ -129,6 +130,12 @@ class Steps:
         self.attempts += int(cause.details[0]) if cause.details else 1
         self.last_error = cause.message
         workflow.set_current_details(f"{self.running}: {self.attempts} attempts, {cause.message}")
+
+
+def _heard(handle: workflow.ActivityHandle[Any]) -> None:
+    """Take note of how a given-up activity ends, or asyncio reports an error nobody fetched."""
+    if not handle.cancelled():
+        handle.exception()
 
 
 def _left(until: datetime | None, most: timedelta | None) -> timedelta | None:
