@@ -23,7 +23,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 def main(
     seed: Annotated[int, typer.Option(help="Repeats stories and faults of an earlier run.")] = 0,
     minutes: Annotated[float, typer.Option(min=0.2, help="How long load and faults go on.")] = 3.0,
-    rate: Annotated[float, typer.Option(min=0.1, help="Orders a second.")] = 4.0,
+    rate: Annotated[float, typer.Option(min=0.1, help="Orders a second.")] = 3.0,
     only: Annotated[str, typer.Option(help="Kinds of faults, by comma.")] = "",
     bug: Annotated[str, typer.Option(help="Plant this bug (see docs/chaos.md).")] = "",
     rest: Annotated[bool, typer.Option(help="Send a part of the commands by REST.")] = True,

@@ -170,7 +170,7 @@ def _link(mode: Mode, role: str, server: str, seconds: float) -> Inflict:
 
 
 async def _forget(world: World, _planned: Planned) -> str:
-    """Temporal's retention is over for all that has ended: its ids are free again."""
+    """Temporal's retention is over for some that have ended: their ids are free again."""
     forgotten = await forget_finished(world.places.temporal)
     world.forgotten |= forgotten
     return f"{len(forgotten)} finished workflows"
@@ -258,7 +258,7 @@ _KINDS: Final[dict[str, tuple[Reach, Inflict]]] = {
     "cut relay from kafka": ("process", _link(Mode.CUT, "relay", "kafka", 4)),
     "stall relay from kafka": ("process", _link(Mode.STALL, "relay", "kafka", 8)),
     "cut api from kafka": ("process", _cut_api),
-    "temporal forgets": ("process", _forget),
+    "temporal forgets": ("outage", _forget),
     "slow kafka": ("outage", _slow("kafka", 0.1, 4)),
     "slow postgres": ("outage", _slow("postgres", 0.1, 4)),
     "slow temporal": ("outage", _slow("temporal", 0.1, 4)),

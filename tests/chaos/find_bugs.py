@@ -28,7 +28,7 @@ def main(
     bugs: Annotated[list[str] | None, typer.Argument(help="None: all of them.")] = None,
     seed: Annotated[int, typer.Option(help="Of stories and faults.")] = 1,
     minutes: Annotated[float, typer.Option(min=0.2, help="Load for each bug.")] = 1.0,
-    rate: Annotated[float, typer.Option(min=0.1, help="Orders a second.")] = 4.0,
+    rate: Annotated[float, typer.Option(min=0.1, help="Orders a second.")] = 3.0,
 ) -> None:
     """Plant one bug after the other and see which check finds it."""
     lines = ["| bug | found by | not found by |", "|---|---|---|"]

@@ -1,5 +1,6 @@
 """The report of a run, for people."""
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
@@ -58,6 +59,9 @@ def _ended(evidence: Evidence) -> Iterator[str]:
     yield (
         f"Events published: {len(evidence.published)}, {repeats} of them repeats of the same id; "
         f"dead letters: {len(evidence.dead_letters)}"
+    )
+    yield (
+        f"Machine: {os.cpu_count()} cores, load average {os.getloadavg()[1]:.1f} over five minutes"
     )
     yield "Decided in time, by what befell the order while it was driven:"
     for befell, tally in tallies(evidence).items():
