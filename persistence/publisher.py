@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from typing import Final, Self
 
 import asyncpg
@@ -140,11 +141,20 @@ class Publisher:
         """Close, giving up whatever is not acknowledged: none of it is sent any more.
 
         aiokafka's own ``stop`` waits for the broker without limit, so its sender is ended first.
+        The sender answers a cancellation by waiting for the request under way, which may wait
+        for metadata that never comes; each further cancellation ends what it waits for.
         """
+        accumulator = self._producer._message_accumulator  # noqa: SLF001
+        for batch in (*chain(*accumulator._batches.values()), *accumulator._pending_batches):  # noqa: SLF001
+            batch.future.add_done_callback(_retrieve)  # whoever awaited it may be gone
         sending = self._producer._sender.sender_task  # noqa: SLF001
-        if sending is not None:
+        while sending is not None and not sending.done():
             sending.cancel()
-            await self._producer.client.close()
-            await asyncio.wait({sending})
-        self._producer._message_accumulator.fail_all(KafkaError("given up"))  # noqa: SLF001
+            await asyncio.wait({sending}, timeout=0.1)
+        accumulator.fail_all(KafkaError("given up"))
         await self._producer.stop()
+
+
+def _retrieve(future: asyncio.Future[object]) -> None:
+    if not future.cancelled():
+        future.exception()

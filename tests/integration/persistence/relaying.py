@@ -5,8 +5,10 @@ import sys
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
+import psutil
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from aiokafka.structs import TopicPartition
 
@@ -122,3 +124,10 @@ async def assert_topic_tells_the_table(
         assert told == await history(db, order_id)
         if not repeats:
             assert len(seen) == len(told), f"{order_id}: {[one.sequence for one in seen]}"
+
+
+def sessions_of(pid: int, db_url: str) -> int:
+    """Count a process's connections to PostgreSQL."""
+    connections = psutil.Process(pid).net_connections(kind="tcp")
+    port = urlsplit(db_url).port
+    return sum(one.status == "ESTABLISHED" and one.raddr.port == port for one in connections)

@@ -3,10 +3,8 @@
 import json
 import shutil
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import asyncpg
-import psutil
 import pytest
 from cloudevents.core.bindings.kafka import KafkaMessage, from_binary_event
 
@@ -21,6 +19,7 @@ from tests.integration.persistence.relaying import (
     read_topic,
     relay_here,
     relay_process,
+    sessions_of,
     until_published,
     write_orders,
 )
@@ -145,10 +144,3 @@ async def test_a_relay_that_is_asked_to_end_leaves_nothing_behind(
     assert await db.fetchval(f"{left} and datname = current_database()") == 0
     records = await read_topic(endpoints.kafka_bootstrap, topics.events)
     await assert_topic_tells_the_table(db, records, repeats=False)
-
-
-def sessions_of(pid: int, db_url: str) -> int:
-    """Count a process's connections to PostgreSQL."""
-    connections = psutil.Process(pid).net_connections(kind="tcp")
-    port = urlsplit(db_url).port
-    return sum(one.status == "ESTABLISHED" and one.raddr.port == port for one in connections)

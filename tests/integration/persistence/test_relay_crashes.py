@@ -9,13 +9,14 @@ import pytest
 from aiokafka.errors import ProducerFenced
 
 from devstack import Endpoints
-from persistence.outbox import Shard
+from persistence.outbox import SHARDS, Shard
 from persistence.publisher import Publisher
 from tests.integration.persistence.relaying import (
     assert_topic_tells_the_table,
     read_topic,
     relay_here,
     relay_process,
+    sessions_of,
     until_published,
     write_orders,
 )
@@ -66,8 +67,8 @@ async def test_a_frozen_relay_is_replaced_and_publishes_nothing_when_it_wakes(
             published = await read_topic(endpoints.kafka_bootstrap, topics.events)
             frozen.signal(signal.SIGCONT)
 
-            async def is_at_work_again() -> bool:
-                return "shard taken" in (tmp_path / "log").read_text().rpartition("waiting for")[2]
+            async def is_at_work_again() -> bool:  # with half of the shards, and announced
+                return sessions_of(frozen.pid, db_url) == SHARDS // 2 + 1
 
             await until(is_at_work_again)
             await write_orders(db, ORDERS)
