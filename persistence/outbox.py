@@ -182,7 +182,7 @@ async def vacuum(db_url: str) -> None:
     """Make the room of deleted rows usable again, so that the table stays as small as it is.
 
     Autovacuum looks around once a minute by default, too seldom for rows that live for
-    milliseconds: at 2,000 events/s the table grew by 1.1 MB a second (bench/relay.py). Raises
+    milliseconds: at 2,000 events/s the table grew by 2.2 MB a second (bench/relay.py). Raises
     ``Unavailable``; without the right to vacuum, PostgreSQL only warns.
     """
     connection = await connect(db_url, "orders-relay-vacuum", statement_timeout="10min")
