@@ -107,6 +107,7 @@ class OrderWorkflow(OrderCommands, OrderEndings):
         """Ask a person where the policy says so; the order's clock stands still meanwhile."""
         asks = self._reason_for_review()
         if asks is None:
+            await self._review_is_over()
             return
         asked_at = workflow.now()
         pauses = self._policy.review_timeout_seconds > 0
@@ -138,7 +139,7 @@ class OrderWorkflow(OrderCommands, OrderEndings):
         )
         event = self._event("approved", approved, decision)
         self._deadline = await self._steps.take(OrderActivities.approve, event)
-        self._state, self._decision = State.APPROVED, None
+        self._state, self._decision, self._review_over = State.APPROVED, None, True
 
     def _reason_for_review(self) -> str | None:
         amount, policy = total(self._basket.items), self._policy

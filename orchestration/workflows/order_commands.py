@@ -111,12 +111,19 @@ class OrderCommands(OrderShipping):
             await self._take_cancel(message)
         elif isinstance(command, UpdateAddress):
             await self._take_address(message, command)
-        elif self._state is not State.IN_REVIEW:
+        elif self._review_over:
             await self._refuse(message, f"no decision is asked for: {self._where()}")
         elif self._decision is not None:
             await self._refuse(message, "another reviewer has decided already")
         else:
             self._decision = message
+
+    async def _review_is_over(self) -> None:
+        """Refuse a decision that nobody asks for, and all that follow."""
+        self._review_over = True
+        if self._decision is not None:
+            message, self._decision = self._decision, None
+            await self._refuse(message, f"no decision is asked for: {self._where()}")
 
     async def _take_cancel(self, message: CommandMessage) -> None:
         if self._cancel_asked is not None:

@@ -45,7 +45,8 @@ class OrderEndings(OrderInHand):
         by_bank = self._steps.running == OrderActivities.charge.__name__
         if not by_bank and not await self._undo(str(no)):
             return
-        message, command = self._decision, self._decision.command if self._decision else None
+        message = self._decision if self._state is State.IN_REVIEW else None
+        command = message.command if message else None
         by = command.reviewed_by if isinstance(command, RejectOrder) else None
         rejected = Rejected(reason=str(no)[:500], reviewed_by=by)
         payment = PaymentStatus.DECLINED if by_bank else None

@@ -50,6 +50,8 @@ class OrderInHand:
         """Why it is too late for any command, once the order is on its way to an end."""
         self._cancel_asked: CommandMessage | None = None
         self._decision: CommandMessage | None = None
+        """A reviewer's; it may come before it is asked for."""
+        self._review_over = False
         self._in_turn = asyncio.Lock()
         """Held by whoever takes a command, and to hand the order over to a shipment."""
         self._steps = Steps()

@@ -152,14 +152,26 @@ async def test_commands_before_the_start_take_effect_in_their_order_when_it_come
         await commands.story(order_id, "order.shipped")
 
 
-@pytest.mark.xfail(strict=True, reason="the workflow refuses a decision before it asks for one")
+@pytest.mark.parametrize("verdict", ["approve", "reject"])
 async def test_a_decision_before_the_start_counts_when_the_review_comes(
-    commands: Commands, make_settings: MakeSettings, order_id: str
+    commands: Commands, make_settings: MakeSettings, order_id: str, verdict: str
 ) -> None:
     async with running(make_settings(review_policy="manual"), "ingest", "worker"):
+        (early,) = await commands.send({**approve(order_id), "type": verdict})
+        await commands.send(start(order_id))
+        outcome = (await commands.outcome(early)).recorded.type
+        assert outcome == {"approve": "order.approved", "reject": "order.rejected"}[verdict]
+
+
+async def test_a_decision_before_the_start_is_refused_where_nobody_asks_for_one(
+    commands: Commands, make_settings: MakeSettings, order_id: str
+) -> None:
+    async with running(make_settings(review_policy="auto"), "ingest", "worker"):
         (early,) = await commands.send(approve(order_id))
         await commands.send(start(order_id))
-        assert (await commands.outcome(early)).recorded.type == "order.approved"
+        outcome = (await commands.outcome(early)).recorded
+        assert outcome.type == "order.command_rejected"
+        await commands.story(order_id, "order.shipped")
 
 
 async def test_a_cancel_before_the_start_cancels_the_order(
