@@ -186,7 +186,7 @@ def sentence(detail: Mapping[str, Any]) -> str:
 def _name(part: str | int) -> str:
     """A field's name as it can stand in a log line: short, and printable."""
     text = str(part)
-    return text if text.isidentifier() and len(text) <= 60 else _shown.repr(part)
+    return text if text.replace("-", "_").isidentifier() and len(text) <= 60 else _shown.repr(part)
 
 
 def _check_key(key: bytes | None, order_id: str) -> None:

@@ -29,6 +29,7 @@ class Publisher:
         self._topic = topic
         self._producer: AIOKafkaProducer | None = None
         self._spent = asyncio.Event()
+        self._tried = asyncio.Event()
 
     async def run(self) -> None:
         """Keep a producer connected until cancelled; while Kafka is away try every second."""
@@ -44,11 +45,13 @@ class Publisher:
                 await producer.start()
                 self._spent.clear()
                 self._producer = producer
+                self._tried.set()
                 await self._spent.wait()
             except KafkaError as error:
                 log.warning("waiting", server="Kafka", reason=repr(error))
             finally:
                 self._producer = None
+                self._tried.set()
                 await _stop(producer)
             await asyncio.sleep(RETRY_SECONDS)
 
@@ -59,11 +62,12 @@ class Publisher:
         may still get there then, so it has to be sent again under the same command id only.
         Raises ``Rejected`` when the broker will never take it.
         """
-        if self._producer is None:
-            raise Unavailable("Kafka does not answer")
         headers = [("traceparent", traceparent.encode())] if traceparent else []
         try:
             async with asyncio.timeout(PUBLISH_SECONDS):
+                await self._tried.wait()  # the first requests may come before the connection
+                if self._producer is None:
+                    raise Unavailable("Kafka does not answer")
                 return await self._producer.send_and_wait(
                     self._topic,
                     key=command.order_id.encode(),

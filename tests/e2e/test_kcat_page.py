@@ -27,7 +27,7 @@ def here(line: str, service: Service) -> str:
         "orders.events": service.topics.events,
     }
     for name, replacement in names.items():
-        line = re.sub(rf"(?<=\s){re.escape(name)}(?=\s|$)", lambda _, r=replacement: r, line)
+        line = re.sub(rf"(?<=\s){re.escape(name)}(?=\s|$)", replacement, line)
     assert "localhost:9092" not in line
     return line
 
