@@ -58,7 +58,7 @@ async def orders(
         unique("order"),
         policy,
         Script(),
-        time_skipping.time_skipping_unlocked,
+        time_skipping.time_skipping_unlocked,  # type: ignore[attr-defined]
     )
     async with serving(made, db_url):
         yield made

@@ -1,5 +1,6 @@
 """Orders driven by the real workflows, on whatever Temporal and PostgreSQL a test has."""
 
+import asyncio
 import itertools
 import json
 import uuid
@@ -19,6 +20,7 @@ from domain.commands import (
     StartOrder,
     UpdateAddress,
 )
+from domain.errors import Unavailable
 from domain.model import Address, Item
 from orchestration.contract import CommandMessage, Delivery, OrderPolicy, workflow_id
 from orchestration.temporal_client import deliver
@@ -55,9 +57,12 @@ class Orders:
         if command.command_id is None:
             command = command.model_copy(update={"command_id": f"c-{next(_numbers)}"})
         self.known.add(command.order_id)
-        return await deliver(
-            self.client, CommandMessage(command=command), self.policy, self.task_queue
-        )
+        message = CommandMessage(command=command)
+        while True:
+            try:
+                return await deliver(self.client, message, self.policy, self.task_queue)
+            except Unavailable:  # a server that has just started may be slow
+                await asyncio.sleep(1)
 
     async def start(
         self, name: str, *, amount: int | None = None, address: Address = HOME, **more: Any

@@ -67,9 +67,10 @@ class Script:
 
     def direct(self, real: Gateways) -> Gateways:
         """Put the script between the service and the partners."""
-        return Gateways(
-            **{name: _Directed(name, getattr(real, name), self) for name in Gateways.__slots__}
-        )
+        directed: dict[str, Any] = {
+            name: _Directed(name, getattr(real, name), self) for name in Gateways.__slots__
+        }
+        return Gateways(**directed)
 
 
 class _Directed:

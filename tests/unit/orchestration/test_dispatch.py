@@ -29,7 +29,9 @@ async def test_a_carrier_that_always_refuses_ends_in_a_refund_in_time(orders: Or
     story = await orders.story("A")
     assert story.count("dispatch_failed") >= 2
     assert story[-2:] == ["payment_refunded", "failed"]
-    assert "does not deliver to zip 00000" in (await orders.last("A")).data.reason
+    assert (await orders.last("A")).data.reason.startswith("dispatch failed: ")
+    failures = [e for e in await orders.events("A") if e.type == "order.dispatch_failed"]
+    assert "does not deliver to zip 00000" in failures[0].data.reason
     assert await orders.decided_in_time("A")
 
 

@@ -189,7 +189,8 @@ async def test_the_running_step_can_be_seen(orders: Orders) -> None:
     await orders.reaches("A", "review_requested")
 
     async def status() -> Status:
-        return await orders.handle("A").query("status", result_type=Status)
+        answer: Status = await orders.handle("A").query("status", result_type=Status)
+        return answer
 
     async def in_review() -> bool:
         return (await status()).state == "in_review"

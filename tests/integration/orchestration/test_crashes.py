@@ -1,0 +1,147 @@
+"""The worker is killed with SIGKILL at every point of the story and started again."""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from devstack import Endpoints
+from tests.support.waiting import until
+from tests.unit.orchestration.orders import NOWHERE, Orders
+
+Start = Callable[[], subprocess.Popen[bytes]]
+SUNNY = [
+    "written received",
+    "before sales.receive",
+    "after sales.receive",
+    "before screening.validate",
+    "after screening.validate",
+    "written validated",
+    "before payments.charge",
+    "after payments.charge",
+    "written charged",
+    "before warehouse.prepare",
+    "after warehouse.prepare",
+    "written prepare",
+    "before carrier.dispatch",
+    "after carrier.dispatch",
+    "written dispatched",
+    "written shipped",
+    "after sales.confirm_shipped",
+]
+REFUND = ["before payments.refund", "after payments.refund", "written refunded", "written ended"]
+
+
+@pytest.fixture
+async def worker(
+    unserved: Orders, endpoints: Endpoints, db_url: str, tmp_path: Path
+) -> AsyncIterator[Start]:
+    """Start worker processes; what still runs afterwards is ended in good order.
+
+    The orders have two minutes: how long a process takes to start is not what is tested.
+    """
+    unserved.policy = unserved.policy.model_copy(update={"timeout_seconds": 120})
+    started: list[subprocess.Popen[bytes]] = []
+    arguments = [
+        *(db_url, endpoints.temporal_host, str(endpoints.temporal_port)),
+        *(unserved.task_queue, unserved.policy.shipping_task_queue),
+        *(str(tmp_path), "none"),
+    ]
+
+    def start() -> subprocess.Popen[bytes]:
+        module = "tests.integration.orchestration.worker_process"
+        process = subprocess.Popen([sys.executable, "-m", module, *arguments])
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.terminate()
+            assert await asyncio.to_thread(process.wait, 60) == 0
+
+
+@pytest.mark.parametrize("point", SUNNY)
+async def test_an_order_ships_once_though_its_worker_dies(
+    unserved: Orders, worker: Start, tmp_path: Path, point: str
+) -> None:
+    async with _dying_at(point, worker, tmp_path):
+        await unserved.start("A")
+    assert await unserved.ends("A") == "shipped"
+    assert await unserved.books("A") == ["charge", "prepare", "dispatch", "confirm_shipped"]
+    assert await unserved.payment("A") == "charged"
+    story = await unserved.story("A")
+    assert len(story) == len(set(story)) == 6
+    assert await unserved.decided_in_time("A")
+
+
+@pytest.mark.parametrize("point", REFUND)
+async def test_money_is_given_back_once_though_the_worker_dies(
+    unserved: Orders, worker: Start, tmp_path: Path, point: str
+) -> None:
+    async with _dying_at(point, worker, tmp_path):
+        await unserved.start("A", address=NOWHERE)
+    assert await unserved.ends("A") == "failed"
+    books = await unserved.books("A")
+    assert (books.count("charge"), books.count("refund"), books.count("dispatch")) == (1, 1, 0)
+    assert await unserved.payment("A") == "refunded"
+
+
+@pytest.mark.parametrize("point", ["after payments.charge", "after carrier.dispatch"])
+async def test_a_cancel_that_comes_while_the_worker_is_dead_finds_the_truth(
+    unserved: Orders, worker: Start, tmp_path: Path, point: str
+) -> None:
+    async def cancel() -> None:
+        await unserved.cancel("A", command_id="stop")
+
+    async with _dying_at(point, worker, tmp_path, meanwhile=cancel):
+        await unserved.start("A")
+    end, books = await unserved.ends("A"), await unserved.books("A")
+    if point == "after payments.charge":
+        assert (end, await unserved.payment("A")) == ("cancelled", "refunded")
+        assert books == ["charge", "refund"]
+    else:
+        assert (end, await unserved.payment("A")) == ("shipped", "charged")
+        assert (books.count("dispatch"), books.count("refund")) == (1, 0)
+        assert "too late" in (await unserved.rejections("A"))[0]
+
+
+@asynccontextmanager
+async def _dying_at(
+    point: str,
+    start: Start,
+    directory: Path,
+    meanwhile: Callable[[], Awaitable[None]] | None = None,
+) -> AsyncIterator[None]:
+    """Run a worker while something is begun, see it die at the point, and start the next."""
+    (directory / point).touch()
+    first = start()
+    yield
+    died = await asyncio.to_thread(first.wait, 120)
+    assert died == -signal.SIGKILL
+    if meanwhile:
+        await meanwhile()
+    start()
+
+
+async def test_the_worker_ends_in_good_order_while_orders_run(
+    unserved: Orders, worker: Start
+) -> None:
+    first = worker()
+    for n in range(20):
+        await unserved.start(f"B{n}")
+    await unserved.reaches("B0", "received")
+    first.terminate()
+    assert await asyncio.to_thread(first.wait, 60) == 0
+    worker()
+
+    async def shipped() -> bool:
+        query = "select count(*) from orders where state = 'shipped'"
+        return bool(await unserved.db.fetchval(query) == 20)
+
+    await until(shipped, patience=120)
