@@ -15,7 +15,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 dead_letters = typer.Typer(
-    help="Look at records that could not become a command, and send them again.",
+    help="Look at what could not become a command; send it again.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -38,7 +38,7 @@ UnderMake = Annotated[
 
 @app.command()
 def up(under_make: UnderMake = False) -> None:
-    """Start everything on this machine and stay in the foreground."""
+    """Start everything here and stay in the foreground."""
     from ingest.up import run_up
 
     raise typer.Exit(run_up(under_make=under_make))
@@ -46,7 +46,7 @@ def up(under_make: UnderMake = False) -> None:
 
 @app.command()
 def demo(under_make: UnderMake = False) -> None:
-    """Start everything, send a mixed bag of orders, print each order's story."""
+    """Start everything, play some orders, print their stories."""
     from ingest.demo import run_demo
 
     raise typer.Exit(run_demo(under_make=under_make))

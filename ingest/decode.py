@@ -109,7 +109,10 @@ def parse_object(value: bytes | None) -> dict[str, Any]:
 def _parsed(text: str) -> object:
     try:
         return json.loads(
-            text, object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant
+            text,
+            object_pairs_hook=_without_duplicates,
+            parse_float=_number,
+            parse_constant=_refuse_constant,
         )
     except json.JSONDecodeError as error:
         raise BadCommand(
@@ -130,6 +133,12 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
                 raise BadCommand(f"{_name(name)}: the key stands twice in one JSON object")
             seen.add(name)
     return document
+
+
+def _number(text: str) -> int | float:
+    """JSON has one kind of number: 2.0 is the integer 2, as JSON Schema has it."""
+    whole, _, rest = text.partition(".")
+    return int(whole) if rest and not rest.strip("0") else float(text)
 
 
 def _refuse_constant(name: str) -> NoReturn:

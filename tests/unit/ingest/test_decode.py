@@ -67,6 +67,17 @@ def test_a_trace_is_taken_along_only_when_valid(header: bytes | None, taken: str
     assert decode(traced).traceparent == taken
 
 
+def test_a_whole_number_may_be_written_with_a_point_and_keeps_its_value() -> None:
+    value = start(items=[{**ITEM, "unit_price": 1}], currency="EUR")
+    written = json.dumps(value).replace('"unit_price": 1', '"unit_price": 900719925.00')
+
+    command = decode(FakeRecord(written.encode())).command
+
+    assert isinstance(command, StartOrder)
+    assert command.items is not None
+    assert command.items[0].unit_price == 900_719_925
+
+
 BAD_VALUES: list[tuple[bytes | None, str]] = [
     (None, "no value (a tombstone)"),
     (b"", "the value is empty"),

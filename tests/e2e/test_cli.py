@@ -1,0 +1,220 @@
+"""The installed ``orders`` command as people and scripts use it."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from devstack import free_port
+from tests.support.rest import ADDRESS, GOLD, Rest
+from tests.support.waiting import until
+
+ORDERS = str(Path(sys.executable).with_name("orders"))
+HOME = json.dumps(ADDRESS)
+ITEMS = ("--items", json.dumps(GOLD["items"]), "--currency", "USD")
+PATIENCE = 120
+
+
+async def orders(
+    rest: Rest, *words: str, code: int = 0, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the command; it has to end with ``code`` and never with a traceback."""
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [ORDERS, *words],
+        env={**os.environ, **rest.environment, **variables},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == code, f"{words}\n{done.stdout}{done.stderr}"
+    assert "Traceback" not in done.stdout + done.stderr
+    return done
+
+
+def background(rest: Rest, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [ORDERS, *words],
+        env={**os.environ, **rest.environment, "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+async def test_start_with_wait_tells_the_story_and_ends_with_0(rest: Rest) -> None:
+    done = await orders(rest, "start", "C-1", "--address", HOME, "--wait")
+
+    lines = done.stdout.splitlines()
+    assert [line.split()[2] for line in lines[:-1]] == [
+        "received",
+        "validated",
+        "payment_charged",
+        "shipment_prepared",
+        "dispatched",
+        "shipped",
+    ]
+    assert lines[-1] == "C-1 is shipped"
+    shown = (await orders(rest, "status", "C-1")).stdout
+    assert "shipped" in shown
+    assert "123 Main St, Anytown, CA, 12345" in shown
+    history = (await orders(rest, "history", "C-1")).stdout.splitlines()
+    assert history == lines[:-1]
+
+
+async def test_json_is_one_document_for_scripts(rest: Rest) -> None:
+    started = json.loads(
+        (await orders(rest, "start", "C-2", "--address", HOME, "--wait", "--json")).stdout
+    )
+    status = json.loads((await orders(rest, "status", "C-2", "--json")).stdout)
+    history = json.loads((await orders(rest, "history", "C-2", "--json")).stdout)
+    page = json.loads((await orders(rest, "list", "--state", "shipped", "--json")).stdout)
+
+    assert started["state"] == status["state"] == "shipped"
+    assert len(history["events"]) == 6
+    assert "C-2" in [order["order_id"] for order in page["orders"]]
+    again = await orders(rest, "start", "C-2", "--address", HOME, "--json", "--no-wait")
+    assert json.loads(again.stdout)["status"] == "pending"
+
+
+async def test_an_order_that_ends_otherwise_makes_wait_end_with_1(rest: Rest) -> None:
+    following = await asyncio.to_thread(
+        background, rest, "start", "C-3", "--address", HOME, *ITEMS, "--wait"
+    )
+    await rest.state("C-3", "in_review")
+
+    await orders(rest, "cancel", "C-3", "--reason", "too dear", "--cancelled-by", "me", "--wait")
+
+    printed, _ = await asyncio.to_thread(following.communicate, timeout=PATIENCE)
+    assert following.returncode == 1, printed
+    assert printed.splitlines()[-1] == "C-3 is cancelled: too dear"
+
+
+async def test_reviewers_decide_and_addresses_change(rest: Rest) -> None:
+    for name in ("C-4", "C-5"):
+        await orders(rest, "start", name, "--address", HOME, *ITEMS)
+        await rest.state(name, "in_review")
+    other = json.dumps(ADDRESS | {"street": "9 Side St"})
+
+    await orders(rest, "update-address", "C-4", "--address", other, "--updated-by", "me")
+    await orders(rest, "approve", "C-4", "--reviewed-by", "me")
+    await orders(rest, "reject", "C-5", "--reviewed-by", "me", "--reason", "odd", "--wait")
+
+    assert (await rest.state("C-4", "shipped"))["address"]["street"] == "9 Side St"
+    assert (await rest.state("C-5", "rejected"))["reason"] == "odd"
+
+
+async def test_a_refused_command_is_one_line_and_1(rest: Rest) -> None:
+    await orders(rest, "start", "C-6", "--address", HOME, "--wait")
+
+    late = await orders(rest, "cancel", "C-6", "--reason", "x", "--cancelled-by", "me", code=1)
+    unknown = await orders(rest, "status", "nobody", code=1)
+
+    assert late.stderr == "orders: too late: the order is shipped\n"
+    assert unknown.stderr.startswith("orders: order nobody is unknown")
+    assert unknown.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("start", "C-7"), "--address"),
+        (("start", "C-7", "--address", "Main St"), "--address is not JSON"),
+        (("start", "C-7", "--address", "{}"), "initial_address.street: missing"),
+        (("start", "C/7", "--address", HOME), "is no order id"),
+        (("list", "--limit", "501"), "limit: "),
+        (("list", "--state", "lost"), "state: "),
+        (("status",), "ID"),
+        (("dance",), "dance"),
+    ],
+)
+async def test_wrong_usage_says_what_is_wrong_and_ends_with_2(
+    rest: Rest, words: tuple[str, ...], said: str
+) -> None:
+    assert said in (await orders(rest, *words, code=2)).stderr
+
+
+async def test_an_api_that_is_not_there_is_3_and_says_what_to_do(rest: Rest) -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}"
+    for words in (("list",), ("status", "C-1"), ("watch",)):
+        done = await orders(rest, *words, code=3, API_URL=nowhere)
+        assert nowhere in done.stderr
+        assert "orders up" in done.stderr
+        assert done.stderr.count("\n") == 1
+
+
+async def test_watch_tells_one_order_to_its_end_and_all_until_interrupted(rest: Rest) -> None:
+    everyone = await asyncio.to_thread(background, rest, "watch", "--json")
+    try:
+
+        async def watching() -> bool:
+            text = (await rest.http.get("/metrics")).text
+            return 'route="/events"' in text
+
+        await until(watching)
+        await rest.start("C-8")
+        one = await orders(rest, "watch", "C-8")
+        assert one.stdout.splitlines()[-1].split()[1] == "shipped"
+
+        seen = []
+        assert everyone.stdout is not None
+        while not seen or seen[-1] != ("C-8", "order.shipped"):
+            event = json.loads(await asyncio.to_thread(everyone.stdout.readline))
+            seen.append((event["order_id"], event["type"]))
+        everyone.send_signal(signal.SIGINT)
+        left, _ = await asyncio.to_thread(everyone.communicate, timeout=PATIENCE)
+        assert everyone.returncode == 130
+        assert "Traceback" not in left
+    finally:
+        everyone.kill()
+        everyone.communicate()
+
+
+async def test_list_tells_how_to_get_the_next_page(rest: Rest) -> None:
+    for name in ("L-1", "L-2", "L-3"):
+        await rest.start(name, **GOLD)
+        await rest.state(name, "in_review")
+
+    first = await orders(rest, "list", "--state", "in_review", "--limit", "2", "--after", "L")
+
+    assert "L-2" in first.stdout
+    assert "L-3" not in first.stdout
+    more = first.stdout.splitlines()[-1].removeprefix("More: orders ")
+    assert "L-3" in (await orders(rest, *more.split())).stdout
+
+
+async def test_doctor_finds_all_well_and_names_what_is_wrong(rest: Rest) -> None:
+    async def well() -> bool:
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [ORDERS, "doctor"],
+            env={**os.environ, **rest.environment},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert done.returncode in (0, 3), done.stderr
+        return done.returncode == 0 and "All is well." in done.stdout
+
+    await until(well, patience=PATIENCE)
+
+    wrong = await orders(
+        rest,
+        "doctor",
+        code=3,
+        API_URL=f"http://127.0.0.1:{free_port()}",
+        DB_URL=f"postgresql://orders@127.0.0.1:{free_port()}/orders",
+        TEMPORAL_PORT=str(free_port()),
+        KAFKA_GROUP_ID="nobody",
+    )
+    named = [line.split()[1] for line in wrong.stdout.splitlines() if line.startswith("WRONG")]
+    assert named == ["PostgreSQL", "Temporal", "API", "ingest", "worker", "relay"]
+    assert "orders up" in wrong.stdout
+    assert "orders ingest" in wrong.stdout
