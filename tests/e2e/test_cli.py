@@ -162,7 +162,7 @@ async def test_watch_tells_one_order_to_its_end_and_all_until_interrupted(rest: 
         one = await orders(rest, "watch", "C-8")
         assert one.stdout.splitlines()[-1].split()[1] == "shipped"
 
-        seen = []
+        seen: list[tuple[str, str]] = []
         assert everyone.stdout is not None
         while not seen or seen[-1] != ("C-8", "order.shipped"):
             event = json.loads(await asyncio.to_thread(everyone.stdout.readline))

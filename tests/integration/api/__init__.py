@@ -1,0 +1,1 @@
+"""The REST API over servers of these tests' own, which may be frozen and killed."""
