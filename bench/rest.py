@@ -27,7 +27,7 @@ import asyncpg
 import httpx
 
 from devstack import Child, Ports, free_port
-from ingest.local import local_service
+from ingest.local import CORE, local_service
 
 Call = Callable[[int], Coroutine[None, None, None]]
 
@@ -103,7 +103,8 @@ async def measure(rate: int, seconds: int, faults: str) -> bool:
     """Run the whole measurement; tell whether every start was accepted and none lost."""
     with tempfile.TemporaryDirectory(prefix="bench-rest-") as directory:
         settings = {"REVIEW_POLICY": "auto", "SIMULATED_FAULTS": faults}
-        async with local_service(Path(directory), Ports.free(), print, settings) as service:
+        names = (*CORE, "api")
+        async with local_service(Path(directory), Ports.free(), print, settings, names) as service:
             port = free_port()
             child = await Child.spawn(
                 "bare",
