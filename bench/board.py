@@ -1,12 +1,12 @@
-"""Measures the board over a real broker of its own, looked at by real browsers.
+"""Measures the board over a real broker of its own, looked at by many.
 
     python -m bench.board [--rounds N] [--seconds N]
 
 5,000 orders are open, then 300 events/s come (orders that start, are charged and ship, so that
-5,000 stay open). In each round, in random order, no browser, one, and ten look at the first page:
-one Chromium, the others as in ``board_lookers``. Told are, as medians over the rounds, the CPU
-time of the board's process as a share of one core, and the delay from the broker's
-acknowledgement of an order's first event to its line in Chromium's page. At the end
+5,000 stay open). In each round, in random order, no browser, one, and ten look at the first page
+(``board_lookers``). Told are, as medians over the rounds, the CPU time of the board's process as
+a share of one core, and the delay from the broker's acknowledgement of an order's first event to
+its line in the list as it reaches a browser. At the end
 the board is killed, and the time until it is complete again is taken.
 """
 
@@ -21,7 +21,6 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,34 +30,24 @@ import httpx
 import psutil
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from playwright.async_api import Browser, Page
 
-from bench.board_lookers import lookers
+from bench.board_lookers import Looker, lookers
 from devstack import free_port
 from devstack.kafka import Kafka
 from devstack.server import Home
 from ingest.processes import Role
-from tests.support.browser import chromium
 
 TOPIC: Final = "orders.events"
 OPEN_ORDERS: Final = 5_000
 EVENTS_A_SECOND: Final = 300
 BROWSERS: Final = (0, 1, 10)
 SETTLE_SECONDS: Final = 5
-PATIENCE_MS: Final = 180_000
+MARK: Final = "MARK"
 STORY: Final = ("received", "validated", "payment_charged", "shipped")
 STATES: Final = {"payment_charged": "charged", "review_requested": "in_review"}
 MONEY: Final = {"amount": 1999, "currency": "USD"}
 ADDRESS: Final = {"street": "123 Main St", "city": "Anytown", "state": "CA", "zip": "12345"}
 ITEMS: Final = [{"sku": "TEA", "quantity": 1, "unit_price": 1999}]
-
-OBSERVE: Final = """() => {
-  window.seen = {};
-  const look = () => document.querySelectorAll("a.order-id").forEach(link => {
-    window.seen[link.textContent.trim()] ??= Date.now(); });
-  new MutationObserver(look).observe(document.body, {childList: true, subtree: true,
-    characterData: true});
-}"""
 
 
 def event(order_id: str, sequence: int, kind: str) -> bytes:
@@ -131,10 +120,10 @@ class Load:
         """Start an order now and then that the measuring browser waits for."""
         while True:
             self._marks += 1
-            order_id = f"MARK-{self._marks}"
+            order_id = f"{MARK}-{self._marks}"
             value = event(order_id, 1, "received")
             await self._producer.send_and_wait(TOPIC, value, order_id.encode())
-            self.marked[order_id] = time.time() * 1000
+            self.marked[order_id] = time.time()
             await asyncio.sleep(random.uniform(0.5, 1.0))
 
 
@@ -148,10 +137,10 @@ class Figures:
 
 
 async def measure(
-    site: str, load: Load, role: Role, browser: Browser, browsers: int, seconds: float
+    site: str, load: Load, role: Role, browsers: int, seconds: float
 ) -> tuple[float, float, list[float]]:
     """Return the board's share of a core, the rate of events, and the delays in ms."""
-    async with looked_at(browser, site, browsers) as watcher:
+    async with lookers(site, browsers, MARK) as opened:
         await asyncio.sleep(SETTLE_SECONDS)
         process = psutil.Process(role.pid)
         cpu, wall, sent = sum(process.cpu_times()[:2]), time.monotonic(), load.sent
@@ -162,34 +151,15 @@ async def measure(
         rate = (load.sent - sent) / passed
         marks = {name: at for name, at in load.marked.items() if name not in first}
         await asyncio.sleep(SETTLE_SECONDS)
-        return share, rate, await delays_of(watcher, marks) if watcher else []
+        return share, rate, delays_of(opened[0], marks) if opened else []
 
 
-async def delays_of(page: Page, marks: dict[str, float]) -> list[float]:
-    """Return how many ms after its acknowledgement each order stood on the page."""
-    seen: dict[str, float] = await page.evaluate("window.seen")
-    missing = [name for name in marks if name not in seen]
+def delays_of(looker: Looker, marks: dict[str, float]) -> list[float]:
+    """Return how many ms after its acknowledgement each order stood in the list."""
+    missing = [name for name in marks if name not in looker.seen]
     if missing:
         print(f"  not seen on the page: {missing}", file=sys.stderr)
-    return [seen[name] - at for name, at in marks.items() if name in seen]
-
-
-@contextlib.asynccontextmanager
-async def looked_at(browser: Browser, site: str, browsers: int) -> AsyncIterator[Page | None]:
-    """Open the page ``browsers`` times; yield the one that watches for marked orders."""
-    if browsers == 0:
-        yield None
-        return
-    async with lookers(site, browsers - 1):
-        context = await browser.new_context()
-        page = await context.new_page()
-        await page.goto(site, timeout=PATIENCE_MS)
-        await page.evaluate(OBSERVE)
-        await page.get_by_label("Search order id").fill("MARK", timeout=PATIENCE_MS)
-        try:
-            yield page
-        finally:
-            await context.close()
+    return [(looker.seen[name] - at) * 1000 for name, at in marks.items() if name in looker.seen]
 
 
 async def complete(site: str) -> None:
@@ -248,15 +218,14 @@ async def run_rounds(
         await complete(site)
         tasks = [asyncio.create_task(load.run()), asyncio.create_task(load.mark())]
         found = {browsers: Figures() for browsers in BROWSERS}
-        async with chromium() as browser:
-            for number in range(rounds):
-                for browsers in random.sample(BROWSERS, len(BROWSERS)):
-                    figures = found[browsers]
-                    cpu, rate, delays = await measure(site, load, role, browser, browsers, seconds)
-                    figures.cpu.append(cpu)
-                    figures.rate.append(rate)
-                    figures.delays += delays
-                    print(f"round {number + 1}, {browsers} browsers: {cpu:.0%} of a core")
+        for number in range(rounds):
+            for browsers in random.sample(BROWSERS, len(BROWSERS)):
+                figures = found[browsers]
+                cpu, rate, delays = await measure(site, load, role, browsers, seconds)
+                figures.cpu.append(cpu)
+                figures.rate.append(rate)
+                figures.delays += delays
+                print(f"round {number + 1}, {browsers} browsers: {cpu:.0%} of a core")
         tell(found, psutil.Process(role.pid).memory_info().rss)
         await kill_and_wait(role, site)
     finally:

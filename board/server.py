@@ -108,7 +108,7 @@ def _add_views(app: FastAPI, board: Board) -> None:
 
     @app.get("/ready")
     async def ready() -> JSONResponse:
-        return _answer(board, {"status": "ready"})
+        return _answer(board, {"status": "ready", "behind": board.follower.status.behind})
 
     @app.get("/figures")
     async def figures() -> JSONResponse:

@@ -78,17 +78,17 @@ def register(board: Board) -> None:
     """Make the page known."""
 
     @ui.page("/")
-    def overview(state: str = "open") -> None:
+    def overview(state: str = "open", search: str = "") -> None:
         with page(board, "Board"):
-            _Overview(board, state if state in FILTERS else "open")
+            _Overview(board, state if state in FILTERS else "open", search)
 
 
 class _Overview:
     """One browser's view."""
 
-    def __init__(self, board: Board, state: str) -> None:
+    def __init__(self, board: Board, state: str, search: str) -> None:
         self._board = board
-        self._wanted = Selection(state=state, count=ROWS_A_PAGE)
+        self._wanted = Selection(state=state, search=search.strip(), count=ROWS_A_PAGE)
         form = start_form(board.rest)
         with ui.row().classes("w-full items-center"):
             ui.label("Board").classes("text-2xl font-bold").props("role=heading aria-level=1")
@@ -119,7 +119,9 @@ class _Overview:
     def _list(self) -> None:
         with ui.card().classes("w-full q-pa-md gap-2"):
             with ui.row().classes("w-full items-center gap-2"):
-                search = ui.input("Search order id", on_change=self._search)
+                search = ui.input(
+                    "Search order id", value=self._wanted.search, on_change=self._search
+                )
                 search.props("outlined dense clearable debounce=200").classes("grow")
                 self._filter = ui.select(
                     FILTERS, value=self._wanted.state, label="State", on_change=self._filter_by
