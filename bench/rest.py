@@ -102,10 +102,16 @@ def client(url: str) -> httpx.AsyncClient:
 async def measure(rate: int, seconds: int, faults: str) -> bool:
     """Run the whole measurement; tell whether every start was accepted and none lost."""
     with tempfile.TemporaryDirectory(prefix="bench-rest-") as directory:
-        settings = {"REVIEW_POLICY": "auto", "SIMULATED_FAULTS": faults}
+        api_port, port = free_port(), free_port()
+        url = f"http://127.0.0.1:{api_port}"
+        settings = {
+            "REVIEW_POLICY": "auto",
+            "SIMULATED_FAULTS": faults,
+            "API_PORT": str(api_port),
+            "API_URL": url,
+        }
         names = (*CORE, "api")
         async with local_service(Path(directory), Ports.free(), print, settings, names) as service:
-            port = free_port()
             child = await Child.spawn(
                 "bare",
                 [sys.executable, "-c", _BARE, str(port)],
@@ -113,7 +119,7 @@ async def measure(rate: int, seconds: int, faults: str) -> bool:
                 log_path=Path(directory) / "bare.log",
             )
             async with (
-                client(service.variables["API_URL"]) as api,
+                client(url) as api,
                 client(f"http://127.0.0.1:{port}") as bare,
             ):
                 load = Load(api, bare)
