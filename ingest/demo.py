@@ -106,7 +106,9 @@ async def _demo() -> int:
     with tempfile.TemporaryDirectory(prefix="orders-demo-") as directory:
         # The stories are written for the default policy, whatever the environment says.
         settings = {"REVIEW_POLICY": "above", "REVIEW_ABOVE": "50000", "SIMULATED_FAULTS": "none"}
-        async with local_service(Path(directory), Ports.free(), say, settings) as service:
+        async with local_service(
+            Path(directory), Ports.free(), say, settings, persistent=False
+        ) as service:
             say("Playing five orders and a broken message ...")
             failed = asyncio.ensure_future(service.failed())
             play = asyncio.ensure_future(_play(service))

@@ -42,18 +42,20 @@ class LocalService:
 @contextlib.asynccontextmanager
 async def local_service(
     directory: Path,
-    ports: Ports,
+    ports: Ports | Callable[[Callable[[str], None]], Ports],
     say: Callable[[str], None],
     environment: Mapping[str, str],
     names: Sequence[str] = CORE,
+    *,
+    persistent: bool,
 ) -> AsyncIterator[LocalService]:
     """Start the servers and the roles ``names``; the block runs when all are ready.
 
-    ``directory`` keeps data and logs. ``environment`` overrides the roles' settings. Leaving
+    ``directory`` keeps logs, and data where ``persistent``. ``environment`` overrides the roles' settings. Leaving
     the block ends everything. A killed parent leaves no process behind, and what was
     acknowledged is there at the next start.
     """
-    async with Stack(directory, ports, say) as stack:
+    async with Stack(directory, ports, say, persistent) as stack:
         variables = {**stack.endpoints.as_env(), **environment}
         settings = Settings.model_validate(
             {name.lower(): value for name, value in variables.items()}

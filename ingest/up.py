@@ -70,8 +70,14 @@ def say(text: str) -> None:
 async def _up() -> int:
     began = time.monotonic()
     say(f"Starting the order lifecycle service; data and logs in {DIRECTORY}/, Ctrl-C ends it")
-    ports, web = Ports.preferred(say), _web_ports()
-    async with local_service(DIRECTORY, ports, say, web, (*CORE, "api", "board")) as service:
+    web: dict[str, str] = {}
+
+    def choose_ports(say: Callable[[str], None]) -> Ports:
+        web.update(_web_ports())
+        return Ports.preferred(say)
+
+    roles = (*CORE, "api", "board")
+    async with local_service(DIRECTORY, choose_ports, say, web, roles, persistent=True) as service:
         with _endpoints_file(service.variables):
             say(f"Everything is ready after {time.monotonic() - began:.1f} s\n")
             say(welcome(service))

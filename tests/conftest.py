@@ -12,7 +12,7 @@ import pytest
 
 from devstack import Endpoints, Ports, Stack
 from persistence.pool import open_pool
-from tests.support.containers import ContainerStack
+from tests.support.containers import ContainerStack, NoDocker, require_docker
 from tests.support.databases import fresh_database, make_template
 from tests.support.topics import MakeName, Topics, fresh_topics, names_for
 
@@ -28,6 +28,10 @@ async def stack(
         async with Stack(directory, Ports.free(), print, persistent=False) as embedded:
             yield embedded
     elif kind == "containers":
+        try:
+            require_docker()
+        except NoDocker as error:
+            pytest.exit(str(error), 2)
         async with ContainerStack(print) as containers:
             yield containers
     else:

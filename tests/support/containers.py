@@ -1,6 +1,7 @@
 """The same three servers as containers, for machines where a Docker engine answers."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 from types import TracebackType
@@ -18,14 +19,19 @@ KAFKA_IMAGE: Final = "confluentinc/cp-kafka:8.1.0"
 TEMPORAL_IMAGE: Final = "temporalio/temporal:1.5.1"
 
 
+class NoDocker(Exception):
+    """No Docker engine answers."""
+
+
 def require_docker() -> None:
-    """Raise ``RuntimeError`` with a clear text unless a Docker engine answers."""
+    """Raise ``NoDocker`` with a clear text unless a Docker engine answers."""
     import docker
 
     try:
-        docker.from_env(timeout=5).ping()
-    except Exception as error:
-        raise RuntimeError(
+        with contextlib.closing(docker.from_env(timeout=5)) as client:
+            client.ping()
+    except docker.errors.DockerException as error:
+        raise NoDocker(
             "ORDERS_TEST_STACK=containers needs a Docker engine and none answers "
             f"({error}). Start Docker, or run the tests without ORDERS_TEST_STACK."
         ) from error
@@ -69,7 +75,6 @@ class ContainerStack:
         self._started: list[DockerContainer] = []
 
     async def __aenter__(self) -> Self:
-        require_docker()
         try:
             await asyncio.to_thread(self._start)
         except BaseException:
