@@ -46,7 +46,9 @@ async def take(directory: Path) -> None:
     }
     with tempfile.TemporaryDirectory(prefix="orders-screenshots-") as data:
         names = (*CORE, "api", "board")
-        async with local_service(Path(data), Ports.free(), print, environment, names) as service:
+        async with local_service(
+            Path(data), Ports.free(), print, environment, names, persistent=False
+        ) as service:
             await play(service)
             async with chromium() as browser:
                 await shoot(browser, f"http://localhost:{board}", directory)

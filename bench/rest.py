@@ -111,7 +111,9 @@ async def measure(rate: int, seconds: int, faults: str) -> bool:
             "API_URL": url,
         }
         names = (*CORE, "api")
-        async with local_service(Path(directory), Ports.free(), print, settings, names) as service:
+        async with local_service(
+            Path(directory), Ports.free(), print, settings, names, persistent=False
+        ) as service:
             child = await Child.spawn(
                 "bare",
                 [sys.executable, "-c", _BARE, str(port)],

@@ -51,9 +51,9 @@ async def local_service(
 ) -> AsyncIterator[LocalService]:
     """Start the servers and the roles ``names``; the block runs when all are ready.
 
-    ``directory`` keeps logs, and data where ``persistent``. ``environment`` overrides the roles' settings. Leaving
-    the block ends everything. A killed parent leaves no process behind, and what was
-    acknowledged is there at the next start.
+    ``directory`` keeps logs, and data where ``persistent``. ``environment`` overrides the roles'
+    settings. Leaving the block ends everything. A killed parent leaves no process behind, and
+    what was acknowledged is there at the next start.
     """
     async with Stack(directory, ports, say, persistent) as stack:
         variables = {**stack.endpoints.as_env(), **environment}
