@@ -10,11 +10,15 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
+
 from devstack import Child
 from domain.events import AddressUpdated
 from persistence.queries import history
 from tests.integration.ingest.conftest import MakeSettings
 from tests.integration.ingest.harness import Commands, running, start, update_address
+
+pytestmark = pytest.mark.chaos
 
 ORDERS = int(os.environ.get("TOGGLE_ORDERS", "60"))
 UPDATES = 5
