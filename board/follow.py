@@ -10,7 +10,7 @@ from typing import Final
 from aiokafka.admin import AIOKafkaAdminClient
 
 from board.fold import View
-from board.tables import LostWrite, Tables
+from board.tables import REQUEST_SECONDS, LostWrite, Tables
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ class Follower:
             ends, fetched = await tables.ends(), await tables.fetched()
         except Exception as error:  # noqa: BLE001  # told on the page; asked again in a moment
             complete = self.status.complete
-            self.status = Status(complete, problem=f"Kafka does not answer: {_text(error)}")
+            self.status = Status(complete, problem=f"Kafka is away ({_text(error)})")
             return targets or {}, before
         if not ends.keys() == fetched.keys() == read.keys():
             return targets or {}, before  # a rebalance came in between: look again
@@ -175,4 +175,6 @@ async def _admin(bootstrap_servers: str) -> AsyncIterator[AIOKafkaAdminClient]:
 
 
 def _text(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {REQUEST_SECONDS:.0f} s"
     return str(error) or type(error).__name__

@@ -17,6 +17,8 @@ WATCH_SECONDS: Final = 1.0
 READY_SECONDS: Final = 4.0
 SHARED_SECONDS: Final = 0.5
 
+SERVERS: Final = {"postgresql": "PostgreSQL", "kafka": "Kafka", "temporal": "Temporal"}
+
 Json = dict[str, Any]
 
 
@@ -156,7 +158,7 @@ class Watch:
             try:
                 readiness = _json(await self._rest.request("GET", "/ready", timeout=READY_SECONDS))
                 self.problems = [
-                    f"{name} is away, says the API: {state.get('error') or 'no answer'}"
+                    f"{SERVERS.get(name, name)} is away: {state.get('error') or 'no answer'}"
                     for name, state in readiness.get("dependencies", {}).items()
                     if not state.get("ok")
                 ]

@@ -131,7 +131,7 @@ def start_form(rest: Rest) -> Form:
     """Return the form that starts a sample order."""
     asks = [
         Ask("order_id", "Order id"),
-        Ask("price", "Price in USD (500.00 and more goes to a reviewer)", "19.99"),
+        Ask("price", "Price in USD (above 500.00 a reviewer is asked)", "19.99"),
         *_address_asks(SAMPLE_ADDRESS),
     ]
     return Form(rest, "Start order", "start", asks, _start_body)

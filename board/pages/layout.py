@@ -20,6 +20,11 @@ body.body--light { background: #f4f6f8; }
 .q-table td { white-space: nowrap; }
 .order-id { display: block; max-width: 16rem; overflow: hidden; text-overflow: ellipsis; }
 .event { border-bottom: 1px solid rgba(128, 128, 128, 0.35); }
+/* The theme's colours are made for white; on black they have to be lighter. */
+.body--dark {
+  --q-primary: #3f83e6 !important; --q-negative: #e5554c !important;
+  --q-positive: #2b9a52 !important; --q-warning: #b97a12 !important;
+}
 @media (max-width: 599px) {
   .order-id { max-width: 7rem; }
   .q-table td, .q-table th { padding-left: 4px !important; padding-right: 4px !important; }
@@ -86,6 +91,8 @@ def page(board: Board, title: str) -> Iterator[None]:
 def tables_text(board: Board) -> str:
     """Return in a few words how far the tables are."""
     status = board.follower.status
+    if status.problem:
+        return "standing still"
     if not status.complete:
         if status.total:
             percent = min(99, 100 * status.done // status.total)

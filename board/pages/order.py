@@ -212,8 +212,15 @@ def _without_clock(status: Json | None) -> Json:
 
 
 def _settled(shown: tuple[Json | None, Json | None], status: Json | None) -> bool:
-    """Whether neither an event nor the running step has changed, and no clock runs."""
+    """Whether the order has ended and all of it is shown.
+
+    Status and history are asked one after the other, and either answer may be half a second old:
+    the history shown may lack the end that the status tells.
+    """
     before, history = shown
     if before is None or status is None or history is None:
         return False
-    return status == before and status.get("seconds_left") is None
+    whole = history.get("next") is not None or (
+        bool(history["events"]) and history["events"][-1]["sequence"] >= status["events"]
+    )
+    return whole and status == before and status.get("seconds_left") is None

@@ -122,18 +122,20 @@ class _Overview:
                 search = ui.input(
                     "Search order id", value=self._wanted.search, on_change=self._search
                 )
-                search.props("outlined dense clearable debounce=200").classes("grow")
+                search.props("outlined dense clearable debounce=200").classes(
+                    "w-full sm:w-auto sm:grow"
+                )
                 self._filter = ui.select(
                     FILTERS, value=self._wanted.state, label="State", on_change=self._filter_by
                 )
-                self._filter.props("outlined dense").classes("w-44")
+                self._filter.props("outlined dense").classes("grow basis-28 sm:grow-0 sm:basis-44")
                 self._sort = ui.select(
                     {c["name"]: c["label"] for c in COLUMNS if c["name"] in SORTS},
                     value=self._wanted.sort,
                     label="Sort by",
                     on_change=self._sort_by,
                 )
-                self._sort.props("outlined dense").classes("w-36")
+                self._sort.props("outlined dense").classes("grow basis-28 sm:grow-0 sm:basis-36")
                 order = ui.button(icon="swap_vert", on_click=self._turn).props("outline")
                 order.props('aria-label="Turn the order round"')
             self._table = ui.table(columns=COLUMNS, rows=[], row_key="order_id")

@@ -12,6 +12,7 @@ from board.figures import Selection, figures, select
 from board.fold import View
 from board.pages import texts
 from board.pages.actions import minor_units
+from board.pages.order import _settled
 from board.record import Record
 from board.rest import ApiError
 from domain.states import State
@@ -126,3 +127,16 @@ def test_what_is_no_price_is_refused(text: str) -> None:
 def test_moments_are_written_in_utc() -> None:
     at = datetime(2026, 1, 1, 23, 59, 1, tzinfo=UTC)
     assert texts.clock(round(at.timestamp() * 1000)) == "23:59:01"
+
+
+def test_an_ended_order_is_asked_for_until_its_history_has_the_end_too() -> None:
+    ended = {"state": "shipped", "seconds_left": None, "events": 6}
+
+    def history(last: int) -> dict[str, object]:
+        return {"events": [{"sequence": n} for n in range(1, last + 1)], "next": None}
+
+    assert not _settled((ended, history(4)), ended)
+    assert _settled((ended, history(6)), ended)
+    assert not _settled((ended, history(6)), {**ended, "events": 7})
+    running = {**ended, "state": "charged", "seconds_left": 3.0}
+    assert not _settled((running, history(6)), running)
