@@ -53,6 +53,7 @@ async def test_a_relay_killed_at_any_step_loses_nothing_and_keeps_the_order(
 
 
 @pytest.mark.chaos
+@pytest.mark.chaos
 @pytest.mark.parametrize("step", ["read", "written"])
 async def test_a_frozen_relay_is_replaced_and_publishes_nothing_when_it_wakes(
     db: asyncpg.Pool, db_url: str, endpoints: Endpoints, topics: Topics, tmp_path: Path, step: str
