@@ -9,11 +9,18 @@ still gets in before that batch are rows that nobody has overtaken: the new owne
 rows and repeats them. Records go out outside of transactions, so that this costs no marker, no
 extra round trip and no delay.
 
+How far it goes. The coordinator forgets a transactional id a week after its last start
+(``transactional.id.expiration.ms``), and a successor then gets another producer id, which shuts
+out nobody; hence a producer is replaced once a day. A partition's leader forgets the newer epoch
+once nothing was written there for a day (``producer.id.expiration.ms``): only a relay frozen for
+more than that could still repeat old events, which consumers skip by their sequence.
+
 Source: Kafka's producer id and epoch (KIP-98, KIP-360); tests/integration/persistence has the
 proof on a real broker.
 """
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -31,6 +38,7 @@ from persistence.cloudevents import headers
 
 BATCH_BYTES: Final = 256 * 1024
 REQUEST_MS: Final = 10_000
+RENEW_SECONDS: Final = 24 * 3600.0
 
 _hash = lru_cache(maxsize=65_536)(murmur2)
 
@@ -49,15 +57,22 @@ class Sent:
 class Publisher:
     """The producer of one shard.
 
-    ``spent`` after a refusal: its sequence numbers have a hole then, stop it and start another.
+    ``spent`` after a refusal, because its sequence numbers have a hole then, and after a day:
+    stop it and start another.
     ``batch_bytes``: how large its batches are, or how large those of the next one should be.
     """
 
     def __init__(self, producer: AIOKafkaProducer, topic: str, batch_bytes: int) -> None:
         self._producer = producer
         self._topic = topic
+        self._ends_at = time.monotonic() + RENEW_SECONDS
+        self._refused = False
         self.batch_bytes = batch_bytes
-        self.spent = False
+
+    @property
+    def spent(self) -> bool:
+        """Whether another producer has to take its place."""
+        return self._refused or time.monotonic() >= self._ends_at
 
     @classmethod
     async def start(
@@ -118,7 +133,7 @@ class Publisher:
             try:
                 await (await self._producer.send_batch(batch, self._topic, partition=partition))
             except KafkaError as error:
-                self.spent = True
+                self._refused = True
                 sent.refused.append((error, ids))
                 return
             sent.acknowledged.extend(ids)

@@ -188,7 +188,7 @@ class _Relay:
                 raise result
 
     async def _publish(self, shard: Shard, ending: asyncio.Event) -> None:
-        """Run producers one after the other; each is spent after a refusal."""
+        """Run producers one after the other; each is spent after a refusal or a day."""
         batch_bytes = BATCH_BYTES
         while not ending.is_set():
             await shard.show_life()
@@ -210,7 +210,7 @@ class _Relay:
         self, publisher: Publisher, shard: Shard, ending: asyncio.Event
     ) -> None:
         loop = asyncio.get_running_loop()
-        while not ending.is_set() and not publisher.spent:
+        while not ending.is_set():
             slow = loop.call_later(
                 SLOW_SECONDS, self.waits_for, "Kafka", "no acknowledgement so far"
             )
@@ -221,6 +221,8 @@ class _Relay:
             if count:
                 self._deleted += count
                 self._goes_on("Kafka")
+            if publisher.spent:
+                return
             if count < ROWS:
                 await shard.wait(POLL_SECONDS)
 

@@ -104,6 +104,34 @@ async def test_a_relay_is_woken_by_a_write_and_not_by_its_slow_poll(
             await until_published(db)
 
 
+async def test_a_producer_is_replaced_before_the_broker_forgets_its_name(
+    db: asyncpg.Pool,
+    db_url: str,
+    endpoints: Endpoints,
+    topics: Topics,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("persistence.publisher.RENEW_SECONDS", 0.2)
+    started: list[int] = []
+    start = Publisher.start
+
+    async def noting(bootstrap: str, topic: str, shard: int, batch_bytes: int) -> Publisher:
+        started.append(shard)
+        return await start(bootstrap, topic, shard, batch_bytes)
+
+    monkeypatch.setattr(Publisher, "start", noting)
+
+    async def is_replaced() -> bool:
+        await write_orders(db, [f"A-{n}" for n in range(8)], events=1)
+        return all(started.count(shard) > 2 for shard in range(SHARDS))
+
+    async with relay_here(db_url, endpoints.kafka_bootstrap, topics.events):
+        await until(is_replaced)
+        await until_published(db)
+    records = await read_topic(endpoints.kafka_bootstrap, topics.events)
+    await assert_topic_tells_the_table(db, records, repeats=False)
+
+
 async def test_two_relays_share_the_shards_and_one_takes_all_when_the_other_is_killed(
     db: asyncpg.Pool, db_url: str, endpoints: Endpoints, topics: Topics, tmp_path: Path
 ) -> None:
