@@ -134,13 +134,20 @@ class Shard:
                 "delete from outbox where shard = $1 and id = any($2::bigint[])", self.number, ids
             )
 
-    async def set_aside(self, ids: Sequence[int], reason: str) -> None:
-        """Move rows to outbox_set_aside, where they wait for ``release_set_aside(order_id)``."""
+    async def set_aside(self, ids: Sequence[int], reason: str, *, behind: bool = False) -> None:
+        """Move rows to outbox_set_aside, where they wait for ``release_set_aside(order_id)``.
+
+        ``behind``: only while an earlier event of their order is there; it may have been
+        released since the rows were read.
+        """
         async with self._exclusive():
             await self._connection.execute(
                 """
                 with taken as (
-                    delete from outbox where shard = $1 and id = any($2::bigint[]) returning *
+                    delete from outbox o where shard = $1 and id = any($2::bigint[])
+                        and (not $4 or exists (select from outbox_set_aside s
+                                               where s.aggregateid = o.aggregateid))
+                    returning *
                 )
                 insert into outbox_set_aside (id, aggregatetype, aggregateid, type, payload,
                                               sequence, at, traceparent, reason)
@@ -150,6 +157,7 @@ class Shard:
                 self.number,
                 ids,
                 reason,
+                behind,
             )
 
     async def show_life(self) -> None:

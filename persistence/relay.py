@@ -66,7 +66,8 @@ async def publish_batch(shard: Shard, publisher: Publisher, limit: int = ROWS) -
     rows = await shard.read(limit)
     blocked = [row["id"] for row in rows if row["blocked"]]
     if blocked:
-        await shard.set_aside(blocked, "an earlier event of this order has been set aside")
+        reason = "an earlier event of this order has been set aside"
+        await shard.set_aside(blocked, reason, behind=True)
     sent = await publisher.send([row for row in rows if not row["blocked"]])
     if sent.acknowledged:
         await shard.delete(sent.acknowledged)

@@ -1,8 +1,10 @@
 """Whether the process lives, whether its servers answer, and its numbers."""
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Annotated, Final, Literal
 
@@ -10,9 +12,11 @@ from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
-from domain.errors import OrderError
+from domain.errors import OrderError, Unavailable
 from ingest.api.parts import Parts, PartsOf
 from orchestration.temporal_client import check_health
+from persistence.queries import unpublished_for
+from persistence.set_aside import count_set_aside
 from persistence.version import check_version
 
 CHECK_SECONDS: Final = 2.0
@@ -79,7 +83,13 @@ async def ready(parts: PartsOf, response: Response) -> Readiness:
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
 async def metrics(parts: PartsOf) -> Response:
-    """Return the numbers of this process."""
+    """Return the numbers of this process, and what the outbox holds."""
+    waits = set_aside = math.nan
+    with suppress(Unavailable):
+        async with parts.reading() as db:
+            waits, set_aside = await unpublished_for(db), await count_set_aside(db)
+    parts.metrics.outbox_waits.set(waits)
+    parts.metrics.set_aside.set(set_aside)
     return Response(generate_latest(parts.metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
 

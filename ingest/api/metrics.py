@@ -35,6 +35,16 @@ class Metrics:
             "Commands that were refused with 503 because Kafka did not answer",
             registry=self.registry,
         )
+        self.outbox_waits = Gauge(
+            "orders_outbox_oldest_seconds",
+            "How long the oldest event has been waiting to be published; NaN: not known just now",
+            registry=self.registry,
+        )
+        self.set_aside = Gauge(
+            "orders_outbox_set_aside",
+            "Events that the broker refuses, and those behind them; NaN: not known just now",
+            registry=self.registry,
+        )
 
 
 class Measured:

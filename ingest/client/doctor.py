@@ -16,11 +16,13 @@ from ingest.topics import check_topics
 from orchestration.temporal_client import check_health, connect, has_workers
 from persistence.pool import connect as connect_database
 from persistence.queries import unpublished_for
+from persistence.set_aside import list_set_aside
 from persistence.version import check_version
 
 CHECK_SECONDS: Final = 8.0
 RELAY_SECONDS: Final = 10
 """Events that wait this long are not being published."""
+SET_ASIDE_NAMED: Final = 5
 
 
 class Wrong(OrderError):
@@ -171,8 +173,15 @@ async def _relay(settings: Settings) -> str:
     connection = await connect_database(settings.db_url, "orders-doctor")
     try:
         seconds = await unpublished_for(connection)
+        aside = await list_set_aside(connection, limit=SET_ASIDE_NAMED)
     finally:
         await connection.close()
     if seconds > RELAY_SECONDS:
         raise Unavailable(f"events have been waiting for {seconds:.0f} s to be published")
+    if aside:
+        names = ", ".join(f"{o.order_id} from event {o.first_sequence} on" for o in aside)
+        raise Wrong(
+            f"cannot publish events of {names} ({aside[0].reason}): they are set aside, "
+            "see docs/events.md"
+        )
     return "nothing waits to be published"

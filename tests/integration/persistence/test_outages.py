@@ -21,6 +21,7 @@ from persistence.migrate import migrate
 from persistence.pool import lease, open_pool
 from persistence.queries import history
 from persistence.relay import run_relay
+from persistence.set_aside import list_set_aside
 from persistence.write import Change, record
 from tests.integration.persistence.relaying import (
     assert_topic_tells_the_table,
@@ -171,6 +172,9 @@ async def test_an_event_too_large_for_the_broker_is_set_aside_and_blocks_no_othe
         assert "MessageSizeTooLarge" in aside[0]["reason"]
         assert "earlier event" in aside[1]["reason"]
         assert await is_said(said, "event set aside: too large for the broker")
+        (listed,) = await list_set_aside(db)
+        assert (listed.order_id, listed.first_sequence, listed.events) == ("A-0", 2, 5)
+        assert listed.reason == aside[0]["reason"]
         # Mended by hand, the order goes on where it stopped.
         await enlarge(db, "A-0", 2, 0)
         assert await db.fetchval("select release_set_aside('A-0')") == 5
