@@ -20,7 +20,6 @@ from ingest.decode import (
     Record,
     original_place,
 )
-from ingest.topics import DEAD_LETTER_BYTES_MAX
 
 PREFIX: Final = "dlt."
 ORIGINAL_TIMESTAMP: Final = "dlt.original.timestamp"
@@ -28,6 +27,8 @@ ERROR_CLASS: Final = "dlt.error.class"
 ERROR_MESSAGE: Final = "dlt.error.message"
 ATTEMPTS: Final = "dlt.attempts"
 MESSAGE_CHARACTERS_MAX: Final = 2_000
+UNCOMPRESSED_BYTES_MAX: Final = 1 << 30
+"""A topic limits what a record has compressed: one of many MiB comes in, and has to go out."""
 
 Headers = list[tuple[str, bytes]]
 
@@ -44,7 +45,8 @@ def make_producer(bootstrap_servers: str) -> AIOKafkaProducer:
         bootstrap_servers=bootstrap_servers,
         enable_idempotence=True,
         acks="all",
-        max_request_size=DEAD_LETTER_BYTES_MAX,
+        compression_type="zstd",
+        max_request_size=UNCOMPRESSED_BYTES_MAX,
     )
 
 

@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
@@ -84,7 +85,7 @@ async def test_bad_records_do_not_disturb_their_neighbours(
 
 
 @needs_kcat
-@pytest.mark.parametrize("codec", ["none", "gzip"])
+@pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])
 @pytest.mark.usefixtures("ingest")
 async def test_header_keys_that_are_not_utf8_stop_nothing(commands: Commands, codec: str) -> None:
     kafka, topic = commands.settings.kafka_bootstrap_servers, commands.settings.commands_topic
@@ -96,6 +97,23 @@ async def test_header_keys_that_are_not_utf8_stop_nothing(commands: Commands, co
     letters = await commands.dead_letters()
     assert [letter.record.value for letter in letters.values()] == [b"before", b"with", b"after"]
     assert list(letters.values())[1].record.headers[:2] == ((r"\xff\xfe", b"1"), ("plain", b"2"))
+
+
+@needs_kcat
+@pytest.mark.usefixtures("ingest")
+async def test_a_value_that_only_compression_made_small_enough_becomes_a_dead_letter(
+    commands: Commands, tmp_path: Path
+) -> None:
+    kafka, topic = commands.settings.kafka_bootstrap_servers, commands.settings.commands_topic
+    value = b"x" * 5_000_000
+    (tmp_path / "value").write_bytes(value)
+    await shell(
+        f"kcat -P -z zstd -X message.max.bytes=9000000 -b {kafka} -t {topic} {tmp_path}/value"
+    )
+    await commands.all_committed()
+    (letter,) = (await commands.dead_letters()).values()
+    assert letter.record.value == value
+    assert "5000000 bytes, the limit is" in letter.header("dlt.error.message")
 
 
 @pytest.mark.usefixtures("ingest")
