@@ -13,7 +13,7 @@ from ingest.outage import Outage
 from orchestration.contract import CommandMessage, Delivery, OrderPolicy
 from orchestration.temporal_client import deliver
 from persistence.queries import get_order, outcome_of
-from persistence.write import Change, record
+from persistence.write import Change, Recorded, record
 
 
 class Outcome(StrEnum):
@@ -51,18 +51,34 @@ class CommandHandler:
 
         Raises ``Rejected`` when Temporal or PostgreSQL will never take it.
         """
-        delivery = await self.temporal.outlast(
-            lambda: deliver(self._client, message, self._policy, self._task_queue)
-        )
+        delivery = await self.temporal.outlast(lambda: self._deliver(message))
+        if delivery is None:
+            return Outcome.DUPLICATE
         if delivery is Delivery.DELIVERED:
             return Outcome.DELIVERED
         return await self.postgresql.outlast(lambda: self._too_late(message))
 
-    async def _too_late(self, message: CommandMessage) -> Outcome:
+    async def _deliver(self, message: CommandMessage) -> Delivery | None:
+        """Try once; ``None``: the command had its outcome before.
+
+        The workflow knows the commands of its own run only: one that came early and was rejected
+        because no start came would, repeated after all, act on the order that has started since.
+        """
+        if not isinstance(message.command, StartOrder):
+            known = await self.postgresql.outlast(lambda: self._outcome(message))
+            if known:
+                return None
+        return await deliver(self._client, message, self._policy, self._task_queue)
+
+    async def _outcome(self, message: CommandMessage) -> Recorded | None:
         command = message.command
         if command.command_id is None:
             raise ValueError("ingest gives every command an id")
-        if await outcome_of(self._pool, command.order_id, command.command_id):
+        return await outcome_of(self._pool, command.order_id, command.command_id)
+
+    async def _too_late(self, message: CommandMessage) -> Outcome:
+        command = message.command
+        if await self._outcome(message):
             return Outcome.DUPLICATE
         order = await get_order(self._pool, command.order_id)
         change = Change(

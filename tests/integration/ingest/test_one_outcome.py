@@ -200,3 +200,27 @@ async def test_without_a_start_they_are_rejected_and_a_later_start_still_works(
         assert await get_order(commands.db, order_id) is None
         await commands.send(start(order_id))
         await commands.story(order_id, "order.shipped")
+
+
+async def test_a_command_that_was_rejected_without_a_start_does_not_act_when_repeated_after_it(
+    commands: Commands, make_settings: MakeSettings, order_id: str
+) -> None:
+    settings = make_settings(early_command_ttl_seconds=1, review_policy="manual")
+    early = [
+        cancel(order_id, command_id="stop"),
+        approve(order_id, command_id="yes"),
+        update_address(order_id, "99999", command_id="there"),
+    ]
+    async with running(settings, "ingest", "worker"):
+        for command_id in await commands.send(*early):
+            outcome = await commands.outcome(command_id)
+            assert outcome.recorded.type == "order.command_rejected"
+        await commands.send(start(order_id))
+        asked = await commands.story(order_id, "order.review_requested")
+        await commands.send(*early)
+        (last,) = await commands.send(update_address(order_id, "11111"))
+        assert (await commands.outcome(last)).recorded.type == "order.address_updated"
+        assert await commands.story(order_id, "order.address_updated") == [
+            *asked,
+            "order.address_updated",
+        ]
