@@ -13,6 +13,11 @@ from domain.errors import Unavailable
 
 FIRST_WAIT_SECONDS: Final = 0.1
 LONGEST_WAIT_SECONDS: Final = 5.0
+QUIET_SECONDS: Final = 3.0
+"""Nobody has failed for so long, and somebody succeeds: only then is a server said to be back
+that one loop cannot use though another can."""
+STUBBORN: Final = 4
+"""A call that failed so often, and still does while others succeed, is worth a line in the log."""
 
 KAFKA_AWAY: Final = (KafkaError, TimeoutError, AssertionError)
 """What aiokafka raises while the broker is away. It asserts (0.14, ``coordinator_lookup``) that
@@ -25,16 +30,18 @@ log = structlog.get_logger(__name__)
 class Outage:
     """What is known of one server (``name``): it answers, or it is away since a moment.
 
-    While it is away one caller at a time tries it, after growing, jittered waits; the others
-    queue behind it, so that a returning server meets no herd. Callers take turns, so that one
-    call which always fails does not stand for the whole server.
+    It is away when a call fails and no other has succeeded since; a call that fails while
+    others succeed is in trouble by itself, waits by itself, and holds up nobody. While the
+    server is away one caller at a time tries again, after growing, jittered waits; the others
+    queue behind it, so that a server in trouble is not made to work on top.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.since: float | None = None
         self.reason = ""
-        self._wait = FIRST_WAIT_SECONDS
+        self._answers = 0
+        self._failed_at = 0.0
         self._turn = asyncio.Lock()
 
     @property
@@ -42,40 +49,66 @@ class Outage:
         """Whether the last try failed."""
         return self.since is not None
 
-    async def outlast(self, call: Callable[[], Awaitable[ResultT]]) -> ResultT:
+    async def outlast(
+        self, call: Callable[[], Awaitable[ResultT]], *, in_turn: bool = True
+    ) -> ResultT:
         """Return what ``call`` returns, trying again for as long as it raises ``Unavailable``.
 
-        ``call`` may take effect more than once, so it has to be idempotent.
+        ``call`` may take effect more than once, so it has to be idempotent. ``in_turn``: a
+        retry waits for those of others; a loop that is on its own need not.
         """
+        failures, answers, told = 0, self._answers, False
         while True:
-            if not self.away:
-                try:
-                    return await call()
-                except Unavailable as error:
-                    self.went_away(str(error))
-            async with self._turn:
-                if not self.away:
-                    continue
-                await asyncio.sleep(self._wait * random.uniform(0.5, 1.0))  # noqa: S311
-                try:
+            try:
+                if failures and in_turn and self.away:
+                    result = await self._try_in_turn(call, failures)
+                else:
+                    await _pause(failures)
                     result = await call()
-                except Unavailable as error:
-                    self._wait = min(self._wait * 2, LONGEST_WAIT_SECONDS)
-                    self.reason = str(error)
-                    continue
+            except Unavailable as error:
+                failures += 1
+                if self._answers == answers:
+                    self.went_away(str(error))
+                elif failures >= STUBBORN and not told:
+                    log.warning("one call keeps failing", server=self.name, reason=str(error))
+                    told = True
+                answers = self._answers
+            else:
                 self.came_back()
                 return result
 
+    async def _try_in_turn(self, call: Callable[[], Awaitable[ResultT]], failures: int) -> ResultT:
+        async with self._turn:
+            if self.away:
+                await _pause(failures)
+                return await call()
+        return await call()
+
     def went_away(self, reason: str) -> None:
         """Note a failure; the first one is logged."""
+        self._failed_at, self.reason = time.monotonic(), reason
         if self.away:
             return
-        self.since, self.reason, self._wait = time.monotonic(), reason, FIRST_WAIT_SECONDS
+        self.since = self._failed_at
         log.warning("waiting", server=self.name, reason=reason)
+
+    def answered(self) -> None:
+        """Note a success that does not prove that what failed works again."""
+        if time.monotonic() - self._failed_at > QUIET_SECONDS:
+            self.came_back()
+        else:
+            self._answers += 1
 
     def came_back(self) -> None:
         """Note a success; the first after failures is logged."""
+        self._answers += 1
         if self.since is None:
             return
         log.info("back", server=self.name, after_seconds=round(time.monotonic() - self.since, 1))
         self.since, self.reason = None, ""
+
+
+async def _pause(failures: int) -> None:
+    if failures:
+        wait = min(FIRST_WAIT_SECONDS * 2 ** min(failures - 1, 10), LONGEST_WAIT_SECONDS)
+        await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311

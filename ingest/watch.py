@@ -33,7 +33,7 @@ class Watch:
             except KAFKA_AWAY as error:
                 self._kafka.went_away(repr(error))
             else:
-                self._kafka.came_back()
+                self._kafka.answered()
             await asyncio.sleep(EVERY_SECONDS)
 
     async def look(self) -> None:
