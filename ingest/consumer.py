@@ -8,10 +8,16 @@ from typing import Final
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import (
+    CommitFailedError,
+    CorruptRecordException,
+    IllegalStateError,
+    KafkaError,
+    UnsupportedCodecError,
+)
 
 from domain.commands import StartOrder
-from domain.errors import Rejected
+from domain.errors import OrderError, Rejected
 from ingest.admission import Admission
 from ingest.dead_letters import DeadLetters, TimedRecord, place
 from ingest.decode import decode
@@ -25,6 +31,8 @@ from orchestration.contract import CommandMessage
 
 POLL_MS: Final = 200
 POLL_RECORDS: Final = 500
+TROUBLE_SECONDS: Final = 1.0
+"""Between polls that fail; below ``outage.QUIET_SECONDS``, so that it is said once."""
 COMMIT_EVERY_SECONDS: Final = 0.25
 COMMIT_TIMEOUT_SECONDS: Final = 5.0
 ADMISSION_EVERY_SECONDS: Final = 0.05
@@ -34,6 +42,10 @@ DRAIN_SECONDS: Final = 5.0
 DRAIN_IN_OUTAGE_SECONDS: Final = 0.5
 
 log = structlog.get_logger(__name__)
+
+
+class CannotConsume(OrderError):
+    """This process cannot read the topic any further; a new one may be able to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +174,21 @@ class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokaf
             await asyncio.wait(unfinished)
 
     async def _poll(self) -> None:
+        trouble: KafkaError | None = None
         while True:
             self._pause_or_resume()
             try:
                 batches = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=POLL_RECORDS)
+            except (CorruptRecordException, UnsupportedCodecError) as error:
+                # What getmany had taken from other partitions before it met this is gone for
+                # this process, so it must not go on; nothing of it has been committed.
+                raise CannotConsume(f"cannot read {self._topic}: {error}") from error
             except KafkaError as error:
+                if error is trouble:  # aiokafka: the very same again when its loop has died of it
+                    raise CannotConsume(f"aiokafka has given up: {error}") from error
+                trouble = error
                 self.kafka.went_away(repr(error))
-                await asyncio.sleep(POLL_MS / 1000)
+                await asyncio.sleep(TROUBLE_SECONDS)
                 continue
             # Nothing is awaited from here to the end of the batch: it belongs to this epoch.
             for records in batches.values():
