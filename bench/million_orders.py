@@ -48,11 +48,24 @@ set session_replication_role = origin;
 """
 
 
-async def fill(db_url: str, orders: int = ORDERS) -> None:
-    """Add ``orders`` orders to a migrated, empty database, then vacuum and analyze it."""
+_SETTLE: Final = """
+set session_replication_role = replica;
+update orders set state = 'shipped', decide_by = null
+    where state in ('received', 'in_review', 'charged');
+set session_replication_role = origin;
+"""
+
+
+async def fill(db_url: str, orders: int = ORDERS, *, under_way: bool = True) -> None:
+    """Add ``orders`` orders to a migrated, empty database, then vacuum and analyze it.
+
+    Without ``under_way`` those few are shipped too, and a running service has nothing to do.
+    """
     connection = await asyncpg.connect(db_url)
     try:
         await connection.execute(_FILL.format(orders=orders, address=_ADDRESS))
+        if not under_way:
+            await connection.execute(_SETTLE)
         for table in ("orders", "events", "payments"):
             await connection.execute(f"vacuum analyze {table}")
     finally:

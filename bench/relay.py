@@ -1,6 +1,6 @@
 """Measures the relay over a real broker and a real PostgreSQL of its own.
 
-    python -m bench.relay [drain] [latency] [outbox]
+    python -m bench.relay [--rounds N] [--quick] [drain] [latency] [outbox]
 
 drain    a backlog of 1 KB events to four partitions, acks=all, in alternation with the bare
          idempotent producer that sends the same bytes: events/s, CPU, and the ratio per round
@@ -9,7 +9,6 @@ latency  from the return of the commit to the append by the broker (its own time
 outbox   size of the outbox and its index while 200,000 events pass at a steady rate
 """
 
-import argparse
 import asyncio
 import contextlib
 import random
@@ -28,6 +27,8 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from bench.command import Options, options
+from bench.data import keep
 from devstack import Child, free_port
 from devstack.kafka import Kafka
 from devstack.postgres import Postgres
@@ -73,6 +74,7 @@ class Servers:
     bootstrap: str
     db: asyncpg.Connection
     directory: Path
+    backlog: int
 
     async def topic(self, **configs: str) -> str:
         """Make a topic with four partitions and return its name."""
@@ -104,7 +106,7 @@ class Servers:
 
 
 @contextlib.asynccontextmanager
-async def servers() -> AsyncIterator[Servers]:
+async def servers(backlog: int) -> AsyncIterator[Servers]:
     """Start PostgreSQL and a broker that keep their data as in production."""
     with tempfile.TemporaryDirectory(prefix="bench-relay-") as name:
         directory = Path(name)
@@ -117,7 +119,7 @@ async def servers() -> AsyncIterator[Servers]:
             await migrate(db_url)
             db = await asyncpg.connect(db_url)
             try:
-                yield Servers(db_url, kafka.where, db, directory)
+                yield Servers(db_url, kafka.where, db, directory, backlog)
             finally:
                 await db.close()
         finally:
@@ -131,18 +133,20 @@ async def measure(work: Callable[[], Coroutine[Any, Any, None]]) -> tuple[float,
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
-async def drain(at: Servers) -> None:
-    """Print the rates of relay and bare producer, round by round."""
+async def drain(at: Servers, given: Options) -> None:
+    """Print and keep the rates of relay and bare producer, round by round."""
     ratios: list[float] = []
-    print(f"drain: {DRAIN_EVENTS} events of 1 KB, 4 partitions, acks=all")
-    for number in range(1, ROUNDS + 1):
+    print(f"drain: {at.backlog} events of 1 KB, 4 partitions, acks=all")
+    for number in range(1, given.rounds + 1):
         rates: dict[str, float] = {}
         for name, one in random.sample([("relay", drain_by_relay), ("bare", drain_bare)], 2):
             wall, cpu = await one(at)
-            rates[name] = DRAIN_EVENTS / wall
+            rates[name] = at.backlog / wall
+            run = {"variant": name, "events": at.backlog, "rate": rates[name], "cpu": cpu}
+            keep(given.directory, "relay", {"round": number, **run})
             print(
                 f"  round {number} {name:5}: {rates[name]:7.0f} events/s, "
-                f"{cpu / wall:4.2f} cores, {DRAIN_EVENTS / cpu:7.0f} events per CPU second"
+                f"{cpu / wall:4.2f} cores, {at.backlog / cpu:7.0f} events per CPU second"
             )
         ratios.append(rates["relay"] / rates["bare"])
     print(f"  relay / bare: median {statistics.median(ratios):.2f}, worst {min(ratios):.2f}")
@@ -151,7 +155,7 @@ async def drain(at: Servers) -> None:
 async def drain_by_relay(at: Servers) -> tuple[float, float]:
     """Drain a backlog with a relay in this process; the figure includes its start."""
     topic = await at.topic()
-    await at.db.execute(_BACKLOG, 0, DRAIN_EVENTS)
+    await at.db.execute(_BACKLOG, 0, at.backlog)
     await at.db.execute("analyze outbox")
     stop = asyncio.Event()
 
@@ -162,7 +166,7 @@ async def drain_by_relay(at: Servers) -> tuple[float, float]:
         await relay
 
     figures = await measure(until_empty)
-    if await count(at, topic) != DRAIN_EVENTS:
+    if await count(at, topic) != at.backlog:
         raise RuntimeError("the relay did not publish what it deleted")
     return figures
 
@@ -170,7 +174,7 @@ async def drain_by_relay(at: Servers) -> tuple[float, float]:
 async def drain_bare(at: Servers) -> tuple[float, float]:
     """Send the same bytes with the plain producer, rows and headers made beforehand."""
     topic = await at.topic()
-    await at.db.execute(_BACKLOG, 0, DRAIN_EVENTS)
+    await at.db.execute(_BACKLOG, 0, at.backlog)
     rows = await at.db.fetch(
         "select aggregateid, type, payload::text as payload, sequence, at, null as traceparent "
         "from outbox order by id"
@@ -193,7 +197,7 @@ async def drain_bare(at: Servers) -> tuple[float, float]:
             await producer.stop()
 
     figures = await measure(send_all)
-    if await count(at, topic) != DRAIN_EVENTS:
+    if await count(at, topic) != at.backlog:
         raise RuntimeError("the producer did not publish everything")
     return figures
 
@@ -204,8 +208,8 @@ async def count(at: Servers, topic: str) -> int:
         return sum((await consumer.end_offsets(list(consumer.assignment()))).values())
 
 
-async def latency(at: Servers) -> None:
-    """Print the distributions of the time from commit to topic and from commit to consumer."""
+async def latency(at: Servers, given: Options) -> None:
+    """Print and keep the distributions of the time from commit to topic and to consumer."""
     topic = await at.topic(**{"message.timestamp.type": "LogAppendTime"})
     appended: dict[str, float] = {}
     arrived: dict[str, float] = {}
@@ -233,9 +237,11 @@ async def latency(at: Servers) -> None:
     warm = list(committed)[LATENCY_RATE * 3 :]  # the first seconds are the relay's start
     for name, reached in (("topic", appended), ("consumer", arrived)):
         times = sorted((reached[one] - committed[one]) * 1000 for one in warm)
+        found = {"p50": times[len(times) // 2], "p99": times[len(times) * 99 // 100]}
+        keep(given.directory, "relay", {"variant": f"commit to {name}", **found})
         print(
             f"latency at {LATENCY_RATE} events/s, commit to {name:8}, {len(times)} events: "
-            f"p50 {times[len(times) // 2]:.1f} ms, p99 {times[len(times) * 99 // 100]:.1f} ms, "
+            f"p50 {found['p50']:.1f} ms, p99 {found['p99']:.1f} ms, "
             f"max {times[-1]:.1f} ms"
         )
 
@@ -251,7 +257,7 @@ async def write_at_rate(at: Servers, committed: dict[str, float]) -> None:
         committed[f"{order_id}-{result.sequence}"] = time.time()
 
 
-async def outbox(at: Servers) -> None:
+async def outbox(at: Servers, _given: Options) -> None:
     """Print the size of table and index as the events pass."""
     topic = await at.topic()
     await at.db.execute("truncate outbox")
@@ -284,16 +290,13 @@ async def print_sizes(at: Servers, done: int) -> None:
 PARTS: Final = {"drain": drain, "latency": latency, "outbox": outbox}
 
 
-async def main(parts: list[str]) -> None:
+async def main(given: Options) -> None:
     """Run the named parts over servers of their own."""
-    async with servers() as at:
-        for part in parts:
-            await PARTS[part](at)
+    backlog = DRAIN_EVENTS // 10 if given.quick else DRAIN_EVENTS
+    async with servers(backlog) as at:
+        for part in ("drain",) if given.quick else given.only:
+            await PARTS[part](at, given)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
-    asyncio.run(main(parser.parse_args().parts))
+    asyncio.run(main(options(__doc__, "relay", ROUNDS, tuple(PARTS))))

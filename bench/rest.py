@@ -1,6 +1,6 @@
 """Measures the REST API of a whole service of its own under a steady load of starts.
 
-    python -m bench.rest [--rate 200] [--seconds 30] [--faults none|flaky]
+    python -m bench.rest [--rate 200] [--seconds 30] [--faults none|flaky] [--quick]
 
 starts   `rate` POST /orders/{id}/start a second, open loop (a slow answer does not slow the
          load), each to be answered 202; afterwards every one has to stand in the table of orders
@@ -26,6 +26,7 @@ from typing import Final
 import asyncpg
 import httpx
 
+from bench.data import KEPT, LOOK, keep
 from devstack import Child, Ports, free_port
 from ingest.local import CORE, local_service
 
@@ -99,7 +100,7 @@ def client(url: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=url, timeout=60, limits=limits, trust_env=False)
 
 
-async def measure(rate: int, seconds: int, faults: str) -> bool:
+async def measure(rate: int, seconds: int, faults: str, kept: Path) -> bool:
     """Run the whole measurement; tell whether every start was accepted and none lost."""
     with tempfile.TemporaryDirectory(prefix="bench-rest-") as directory:
         api_port, port = free_port(), free_port()
@@ -129,7 +130,7 @@ async def measure(rate: int, seconds: int, faults: str) -> bool:
                 await asyncio.gather(
                     at_rate(load.start, rate, seconds), at_rate(load.look, 2 * STATUS_RATE, seconds)
                 )
-                report(load)
+                keep(kept, "rest", {"rate": rate, "faults": faults, **report(load)})
                 lost = await drained(service.settings.db_url, load.accepted)
             await child.terminate(5)
     everything = load.codes["start"] == Counter({"202": rate * seconds})
@@ -154,17 +155,20 @@ async def drained(db_url: str, accepted: list[str]) -> int:
     return missing
 
 
-def report(load: Load) -> None:
-    """Print count, answers and percentiles of each kind of request."""
+def report(load: Load) -> dict[str, dict[str, float]]:
+    """Print and return count, answers and percentiles (ms) of each kind of request."""
+    found: dict[str, dict[str, float]] = {}
     print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     for name, seconds in load.seconds.items():
         cuts = statistics.quantiles(seconds, n=1000)
         p50, p99, worst = cuts[499] * 1000, cuts[989] * 1000, max(seconds) * 1000
         answers = dict(load.codes[name])
+        found[name] = {"count": len(seconds), "p50": p50, "p99": p99, "worst": worst}
         print(
             f"{name:<7} {len(seconds):>6}  p50 {p50:6.1f}  p99 {p99:7.1f}  max {worst:7.1f} ms"
             f"  {answers}"
         )
+    return found
 
 
 def main() -> int:
@@ -173,8 +177,11 @@ def main() -> int:
     parser.add_argument("--rate", type=int, default=200)
     parser.add_argument("--seconds", type=int, default=30)
     parser.add_argument("--faults", choices=("none", "flaky"), default="none")
+    parser.add_argument("--quick", action="store_true", help=f"a look, kept in {LOOK}")
     given = parser.parse_args()
-    return 0 if asyncio.run(measure(given.rate, given.seconds, given.faults)) else 1
+    kept = LOOK if given.quick else KEPT
+    rate, seconds = (20, 5) if given.quick else (given.rate, given.seconds)
+    return 0 if asyncio.run(measure(rate, seconds, given.faults, kept)) else 1
 
 
 if __name__ == "__main__":

@@ -23,12 +23,13 @@ class LocalService:
 
     variables: Mapping[str, str]
     settings: Settings
-    _stack: Stack
+    roles: Mapping[str, Role]
+    stack: Stack
     _supervisor: asyncio.Task[None]
 
     async def failed(self) -> str:
         """Wait until a server dies, and say which and why."""
-        server = asyncio.ensure_future(self._stack.wait_failed())
+        server = asyncio.ensure_future(self.stack.wait_failed())
         try:
             await asyncio.wait({server, self._supervisor}, return_when=asyncio.FIRST_COMPLETED)
             if self._supervisor.done():
@@ -74,4 +75,6 @@ async def local_service(
         logs.mkdir(exist_ok=True)
         roles = [Role(name, variables, logs / f"{name}.log", say) for name in names]
         async with running(roles) as supervisor:
-            yield LocalService(variables, settings, stack, supervisor)
+            yield LocalService(
+                variables, settings, {role.name: role for role in roles}, stack, supervisor
+            )

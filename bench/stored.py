@@ -1,0 +1,58 @@
+"""Measures what an order costs when many are stored already, or wait for a person.
+
+    python -m bench.stored [--rounds N] [--quick] [0|100000|1000000|review ...]
+
+Each round takes the sizes in random order, each on a new service. ``review``: 10,000 orders wait
+for a reviewer, as workflows that are open in Temporal; the others are rows only, as after months
+of work, and Temporal has forgotten them.
+"""
+
+import asyncio
+import random
+from typing import Any, Final
+
+from bench.command import Options, Telling, options
+from bench.million_orders import fill
+from bench.orders import measure
+from bench.service import DEAR, Service
+from bench.variants import VARIANTS
+
+PART: Final = "stored"
+SIZES: Final = ("0", "100000", "1000000", "review")
+WAITING: Final = 10_000
+ROUNDS: Final = 2
+_WAITING: Final = "select count(*) from orders where state = 'in_review'"
+
+
+async def prepare(service: Service, size: str, waiting: int) -> None:
+    """Fill the database, or have orders wait for a person."""
+    if size != "review":
+        if int(size):
+            await fill(service.local.settings.db_url, int(size), under_way=False)
+        return
+    for number in range(waiting):
+        await service.send(f"R-{number}", **DEAR)
+    while await service.db.fetchval(_WAITING) < waiting:  # noqa: ASYNC110 - PostgreSQL tells
+        await asyncio.sleep(0.5)
+
+
+async def rounds(given: Options) -> None:
+    """Measure every size once a round."""
+    warm_up, seconds, waiting = (2.0, 4.0, 100) if given.quick else (8.0, 15.0, WAITING)
+    sizes = tuple(size for size in given.only if not given.quick or size in ("0", "review"))
+    with Telling(PART, given.rounds * len(sizes), given.directory) as telling:
+        for number in range(given.rounds):
+            for size in random.sample(sizes, len(sizes)):
+                async with VARIANTS["full"](telling.now(size)) as variant:
+                    assert variant.service is not None  # noqa: S101 - full is the service
+                    await prepare(variant.service, size, waiting)
+                    run: dict[str, Any] = await measure(variant, warm_up, seconds)
+                telling.keep(
+                    {"round": number, "size": size, **run},
+                    f"{size:>8} stored: {run['rate']:6.1f} orders/s, "
+                    f"{run['cpu_an_order'] * 1000:5.1f} ms CPU an order",
+                )
+
+
+if __name__ == "__main__":
+    asyncio.run(rounds(options(__doc__, PART, ROUNDS, SIZES)))
