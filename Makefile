@@ -22,8 +22,12 @@ test: setup ## Run unit, integration and end-to-end tests over real servers
 chaos: setup ## Kill, freeze and cut parts of the service under load (SEED=, MINUTES=), check every promise
 	@exec $(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
-bench: setup ## Measure, each thing beside what it is compared with (PART=relay, the default, or board)
-	@exec $(BIN)/python -m bench.$(or $(PART),relay) $(ARGS)
+bench: setup $(VENV)/.ready-bench ## Measure, report in docs/bench (PART=orders, faults, ..., board, report; ARGS=--quick)
+	@exec $(BIN)/python -m bench$(if $(PART),.$(PART)) $(ARGS)
+
+$(VENV)/.ready-bench: requirements/bench.lock $(READY)
+	@$(BIN)/python -m pip install --quiet --progress-bar off --disable-pip-version-check --require-hashes -r requirements/bench.lock
+	@touch $@
 
 schemas: $(READY) ## Write docs/schemas and docs/asyncapi.json anew from the models
 	@$(BIN)/python -m persistence.schemas docs
@@ -56,6 +60,8 @@ lock: ## Write requirements/*.lock anew from pyproject.toml (hashes, no address)
 		pyproject.toml -o requirements/service.lock
 	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--extra dev pyproject.toml -c requirements/service.lock -o requirements/dev.lock
+	.venv-lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--extra bench pyproject.toml -c requirements/dev.lock -o requirements/bench.lock
 	@rm -rf .venv-lock
 
 clean: ## Remove the installed packages and the data of make up

@@ -29,13 +29,14 @@ def options(doc: str | None, part: str, rounds: int, choices: tuple[str, ...] = 
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help=f"a look, kept in {LOOK}")
+    parser.add_argument("--aside", action="store_true", help=f"all of it, kept in {LOOK}")
     parser.add_argument("--rounds", type=int, help=f"how often (default {rounds})")
     parser.add_argument("--fresh", action="store_true", help="forget earlier measurements")
     if choices:
         parser.add_argument("only", nargs="*", choices=[*choices, []], help="default: all")
     given = parser.parse_args()
-    directory = LOOK if given.quick else KEPT
-    if given.fresh or given.quick:
+    directory = LOOK if given.quick or given.aside else KEPT
+    if given.fresh or given.quick or given.aside:
         forget(directory, part)
     only = tuple(getattr(given, "only", ())) or choices
     return Options(given.quick, given.rounds or (1 if given.quick else rounds), directory, only)

@@ -1,0 +1,35 @@
+"""Measures everything and makes the report: ``make bench``.
+
+    python -m bench [--quick] [--rounds N] [--fresh]
+
+Each part is a program of its own and keeps what it measured, so that a broken-off run goes on with
+``make bench PART=...`` and the report is made of what there is (``make bench PART=report``).
+"""
+
+import subprocess
+import sys
+
+from bench.report import PARTS
+
+
+def main() -> int:
+    """Run all parts, then the report; returns the first exit code that is not 0."""
+    arguments = sys.argv[1:]
+    if "--help" in arguments or "-h" in arguments:
+        print(__doc__)
+        return 0
+    for part in PARTS:
+        given = [word for word in arguments if part != "rest" or word == "--quick"]
+        code = subprocess.run([sys.executable, "-m", f"bench.{part}", *given], check=False)
+        if code.returncode:
+            print(f"bench.{part} ended with exit code {code.returncode}", file=sys.stderr)
+            return code.returncode
+    quick = ["--quick"] if "--quick" in arguments else []
+    return subprocess.run([sys.executable, "-m", "bench.report", *quick], check=False).returncode
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

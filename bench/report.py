@@ -1,0 +1,82 @@
+"""Makes docs/bench/report.md of what has been measured, whenever that was.
+
+    python -m bench.report [--quick]
+
+``--quick`` reports on the quick look instead.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from bench import plots, sections
+from bench.data import KEPT, LOOK, Run, load, machine
+from bench.tables import spread, table
+
+PARTS: Final = ("orders", "faults", "offered", "stored", "ingest", "relay", "rest", "profile")
+SECTIONS: Final[dict[str, Callable[[Sequence[Run]], str]]] = {
+    "orders": sections.orders,
+    "faults": sections.faults,
+    "offered": sections.offered,
+    "stored": sections.stored,
+    "ingest": sections.ingest,
+    "relay": sections.relay,
+    "rest": sections.rest,
+    "profile": sections.profile,
+    "compare": sections.compare,
+}
+
+_HEAD: Final = """# Benchmarks
+
+Made by `make bench` from `data/`, where each measurement stands with its time, commit and command;
+`make bench PART=...` adds to one part. Figures of one machine mean little by themselves, so each
+stands beside what it is compared with, measured in turns on the same machine: read the ratios.
+Medians; in brackets the least and the most.
+"""
+
+
+def report(directory: Path) -> Path:
+    """Write the report and its plots; return the report's path."""
+    found = {part: load(directory, part) for part in SECTIONS}
+    text = [_HEAD, _machine([run for runs in found.values() for run in runs])]
+    for part, make in SECTIONS.items():
+        if found[part]:
+            text += [make(found[part]), _made_by(found[part])]
+    if found["offered"]:
+        plots.offered(found["offered"], directory)
+    if found["orders"]:
+        plots.cpu(found["orders"], directory)
+    file = directory / "report.md"
+    file.write_text("\n".join(text))
+    return file
+
+
+def _machine(runs: Sequence[Run]) -> str:
+    rows = [[name, value] for name, value in machine().items()]
+    busy = [run["usage"] for run in runs if "usage" in run]
+    if busy:
+        rows += [
+            ["load average at the end of a run", spread([u["load_average"] for u in busy], 1)],
+            ["cores used by strangers during a run", spread([u["others"] for u in busy], 2)],
+        ]
+    return "## The machine\n\n" + table(["", ""], rows)
+
+
+def _made_by(runs: Sequence[Run]) -> str:
+    commands = sorted({run["command"] for run in runs})
+    days = sorted({run["at"][:10] for run in runs})
+    commits = sorted({run["commit"] for run in runs})
+    asked = ", ".join(f"`{command}`" for command in commands)
+    return f"Measured by {asked} on {', '.join(days)} at {', '.join(commits)}.\n"
+
+
+def main() -> None:
+    """Read the arguments and write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true")
+    print(report(LOOK if parser.parse_args().quick else KEPT))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,312 @@
+"""The sections of the report, each from the measurements of one part."""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Final
+
+from bench.data import Run
+from bench.tables import share, spread, table
+
+NAMES: Final = {
+    "full": "the service",
+    "flaky": "the service, failing partners",
+    "usual": "usual skeleton",
+    "best": "best skeleton",
+}
+
+
+def by(runs: Sequence[Run], key: str) -> dict[str, list[Run]]:
+    """Group measurements by a field."""
+    groups: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[run[key]].append(run)
+    return groups
+
+
+def ratios(runs: Sequence[Run], one: str, other: str, figure: str) -> list[float]:
+    """Return ``one`` / ``other`` for each round that has both; rounds follow one another."""
+    pairs = zip(by(runs, "variant")[one], by(runs, "variant")[other], strict=False)
+    return [a[figure] / b[figure] for a, b in pairs]
+
+
+def orders(runs: Sequence[Run]) -> str:
+    """An order beside the two skeletons."""
+    groups = by(runs, "variant")
+    rows = [
+        [
+            NAMES[name],
+            spread([run["rate"] for run in groups[name]], 1),
+            spread([run["cpu_an_order"] * 1000 for run in groups[name]], 0),
+            groups[name][-1]["events"],
+            groups[name][-1]["tasks"],
+            len(groups[name]),
+        ]
+        for name in ("full", "usual", "best")
+        if name in groups
+    ]
+    compared = [
+        [
+            f"the service / {NAMES[other]}",
+            spread(ratios(runs, "full", other, "rate")),
+            spread([1 / r for r in ratios(runs, "full", other, "cpu_an_order")]),
+            goal,
+        ]
+        for other, goal in (("usual", "1.0, better 1.2"), ("best", "0.7"))
+        if "full" in groups and other in groups
+    ]
+    return f"""## An order beside two skeletons
+
+50 orders under way at any time. The service: from the command on Kafka to the last event on Kafka,
+with its database, and partners that answer after 30 ms. Skeletons: the same steps with nothing in
+them, started by the client (`bench/skeletons.py`). Each on new servers of its own, in random order
+within a round.
+
+{
+        table(
+            [
+                "",
+                "orders/s",
+                "CPU ms an order",
+                "history events",
+                "workflow tasks",
+                "rounds",
+            ],
+            rows,
+        )
+    }
+{table(["ratio within a round", "orders/s", "orders per CPU second", "goal"], compared)}
+CPU ms an order, by process (medians):
+
+{_processes(groups)}
+![CPU an order by process](cpu.svg)
+"""
+
+
+def _processes(groups: dict[str, list[Run]]) -> str:
+    names = [name for name in NAMES if name in groups]
+    parts = list(dict.fromkeys(part for name in names for part in groups[name][0]["usage"]["cpu"]))
+    rows = [[part, *(_ms(groups[name], part) for name in names)] for part in parts]
+    return table(["", *(NAMES[name] for name in names)], rows)
+
+
+def _ms(runs: Sequence[Run], part: str) -> str:
+    found = [
+        run["usage"]["cpu"][part] / run["orders"] * 1000
+        for run in runs
+        if part in run["usage"]["cpu"]
+    ]
+    return f"{statistics.median(found):.1f}" if found else "-"
+
+
+def faults(runs: Sequence[Run]) -> str:
+    """In time and with the money right, whatever partners do."""
+    rows = []
+    for name, group in by(runs, "variant").items():
+        money: dict[str, int] = defaultdict(int)
+        for run in group:
+            for what, count in run["money"].items():
+                money[what] += count
+        wrong = (
+            money["charged_and_not_shipped"]
+            + money["charged_twice"]
+            + money["refunded_too_often"]
+            + money["shipped_and_not_charged"]
+        )
+        rows.append(
+            [
+                NAMES[name],
+                sum(run["orders"] for run in group),
+                sum(run["shipped"] for run in group),
+                share(
+                    sum(run["on_time"] * run["orders"] for run in group)
+                    / sum(run["orders"] for run in group)
+                ),
+                spread([run["p50"] for run in group]),
+                spread([run["p99"] for run in group]),
+                spread([run["worst"] for run in group]),
+                spread([run["rate"] for run in group], 1),
+                spread([run["cpu_an_order"] * 1000 for run in group], 0),
+                money["refunded"],
+                wrong,
+            ]
+        )
+    heads = ["", "orders", "shipped", "shipped in 15 s", "p50 s", "p99 s", "worst s"]
+    heads += ["orders/s", "CPU ms an order", "refunded", "money wrong"]
+    return f"""## Partners that work, and partners that fail
+
+All orders on Kafka at once, so that the service is as busy as it lets itself be (200 in motion).
+Failing partners: each call raises with probability 0.33, hangs for 300 s with 0.34; half of those
+take effect all the same. Seconds from the applied start to the end, of all orders. Money wrong:
+charged without being shipped or refunded, charged or refunded twice, or shipped without a charge,
+counted in the partners' own books.
+
+{table(heads, rows)}"""
+
+
+def offered(runs: Sequence[Run]) -> str:
+    """More and more orders."""
+    rows = [
+        [
+            NAMES[run["variant"]],
+            f"{run['share']:.2f}",
+            f"{run['capacity'] * run['share']:.1f}",
+            f"{run['rate']:.1f}",
+            share(run["on_time"]),
+            f"{run['p50']:.2f}",
+            f"{run['p99']:.2f}",
+            f"{run['from_due_p99']:.1f}",
+            f"{run['cpu_an_order'] * 1000:.0f}",
+        ]
+        for run in sorted(runs, key=lambda run: (list(NAMES).index(run["variant"]), run["share"]))
+    ]
+    heads = ["", "share", "offered/s", "done/s", "in 15 s", "p50 s", "p99 s"]
+    heads += ["p99 s with waiting", "CPU ms an order"]
+    return f"""## More and more orders
+
+Offered for 20 s at a steady rate, whatever becomes of them; 1 is what the service did with 50
+orders under way in the same run. Done/s counts to the end of the last order. The order's own clock
+(p50, p99, in 15 s) begins when its start is applied; starts wait in Kafka until there is room, and
+that waiting is in the last but one column only. Skeletons have no admission: their clock begins
+when they are due.
+
+{table(heads, rows)}
+![Time and share in time against offered load](offered.svg)
+"""
+
+
+def stored(runs: Sequence[Run]) -> str:
+    """Many orders stored."""
+    groups = by(runs, "size")
+    order = [size for size in ("0", "100000", "1000000", "review") if size in groups]
+    base = groups.get("0", [])
+    rows = []
+    for size in order:
+        pairs = list(zip(groups[size], base, strict=False))
+        rows.append(
+            [
+                "10,000 wait for review" if size == "review" else f"{int(size):,} stored",
+                spread([run["cpu_an_order"] * 1000 for run in groups[size]], 0),
+                spread([one["cpu_an_order"] / zero["cpu_an_order"] for one, zero in pairs]),
+                _ms(groups[size], "PostgreSQL"),
+                _ms(groups[size], "Temporal server"),
+                spread([one["rate"] / zero["rate"] for one, zero in pairs]),
+                len(groups[size]),
+            ]
+        )
+    heads = ["", "CPU ms an order", "/ empty", "PostgreSQL ms", "Temporal ms"]
+    return f"""## Many orders stored, many waiting
+
+{table([*heads, "orders/s / empty", "rounds"], rows)}"""
+
+
+def ingest(runs: Sequence[Run]) -> str:
+    """Ingest beside the bare client."""
+    groups = by(runs, "variant")
+    rows = [
+        [
+            name,
+            spread([run["rate"] for run in groups[key]], 0),
+            spread([run["cpu"] / run["commands"] * 1000 for run in groups[key]]),
+        ]
+        for key, name in (("ingest", "ingest"), ("client", "bare client"))
+        if key in groups
+    ]
+    rate = ratios(runs, "ingest", "client", "rate")
+    cpu = ratios(runs, "ingest", "client", "cpu")
+    return f"""## Ingest alone
+
+Start commands from Kafka into Temporal without a worker, against the bare client with 64 calls in
+flight to the same server.
+
+{table(["", "commands/s", "CPU ms a command"], rows)}
+ingest / bare client: rate {spread(rate)}, CPU {spread(cpu)}.
+"""
+
+
+def relay(runs: Sequence[Run]) -> str:
+    """The relay beside the bare producer."""
+    groups = by(runs, "variant")
+    rows = [
+        [
+            name,
+            spread([run["rate"] for run in groups[key]], 0),
+            spread([run["cpu"] / run["events"] * 1e6 for run in groups[key]], 0),
+        ]
+        for key, name in (("relay", "relay"), ("bare", "bare producer"))
+        if key in groups
+    ]
+    rate = ratios(runs, "relay", "bare", "rate")
+    times = [
+        f"From commit to {name}: p50 {groups[f'commit to {name}'][-1]['p50']:.1f} ms, "
+        f"p99 {groups[f'commit to {name}'][-1]['p99']:.1f} ms at 50 events/s."
+        for name in ("topic", "consumer")
+        if f"commit to {name}" in groups
+    ]
+    return f"""## Relay alone
+
+A backlog of 1 KB events to four partitions with acks=all, against the bare idempotent producer that
+sends the same bytes.
+
+{table(["", "events/s", "CPU µs an event"], rows)}
+relay / bare producer: {spread(rate)}. {" ".join(times)}
+"""
+
+
+def rest(runs: Sequence[Run]) -> str:
+    """The API beside a bare endpoint."""
+    rows = [
+        [
+            run["rate"],
+            run["faults"],
+            name,
+            *(f"{run[name][p]:.1f}" for p in ("p50", "p99", "worst")),
+        ]
+        for run in runs
+        for name in ("start", "status", "bare")
+    ]
+    heads = ["starts/s", "faults", "request", "p50 ms", "p99 ms", "worst ms"]
+    return f"""## REST under load
+
+`bare` is an endpoint that does nothing, behind the same web server.
+
+{table(heads, rows)}"""
+
+
+def profile(runs: Sequence[Run]) -> str:
+    """Where the time goes."""
+    text = ["## Where the time goes\n"]
+    for run in by(runs, "role").values():
+        last = run[-1]
+        used, count = last["threads"], last["orders"]
+        top = [
+            [name, f"{part:.0%}", f"{used['main'] * part / count * 1000:.1f}"]
+            for name, part in list(last["packages"].items())[:6]
+        ]
+        text.append(
+            f"**{last['role']}** ([flame graph]({last['role']}.svg)): "
+            f"{used['main'] / count * 1000:.1f} ms of Python an order, "
+            f"{used['others'] / count * 1000:.1f} ms in threads outside of Python. "
+            f"Samples by the package that did the work, or had the standard library do it:\n\n"
+            + table(["package", "of Python", "ms an order"], top)
+        )
+    return "\n".join(text)
+
+
+def compare(runs: Sequence[Run]) -> str:
+    """What was mended, before and after."""
+    rows = [
+        [
+            what,
+            spread([run["rate"] for run in group]),
+            spread([run["cpu"] for run in group]),
+            len(group),
+        ]
+        for what, group in by(runs, "what").items()
+    ]
+    return f"""## What was mended
+
+Before and after in turns on the same machine, the service with 50 orders under way; ratios of
+after to before within a round.
+
+{table(["", "orders/s", "CPU an order", "rounds"], rows)}"""
