@@ -8,8 +8,12 @@ Each part is a program of its own and keeps what it measured, so that a broken-o
 
 import subprocess
 import sys
+from typing import Final
 
 from bench.report import PARTS
+
+OWN_ARGUMENTS: Final = ("rest", "ingest")
+"""Parts that have other options than these."""
 
 
 def main() -> int:
@@ -19,7 +23,7 @@ def main() -> int:
         print(__doc__)
         return 0
     for part in PARTS:
-        given = [word for word in arguments if part != "rest" or word == "--quick"]
+        given = [word for word in arguments if part not in OWN_ARGUMENTS or word == "--quick"]
         code = subprocess.run([sys.executable, "-m", f"bench.{part}", *given], check=False)
         if code.returncode:
             print(f"bench.{part} ended with exit code {code.returncode}", file=sys.stderr)

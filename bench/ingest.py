@@ -1,6 +1,6 @@
 """Measures ingest beside the bare calls that it makes.
 
-    python -m bench.ingest [decode] [deliver] [--commands N] [--rounds N]
+    python -m bench.ingest [decode] [deliver] [--commands N] [--rounds N] [--quick]
 
 decode   one core: records parsed, validated and put in their lanes, per second
 deliver  commands a second from the topic to Temporal through a whole ingest process's parts, in
@@ -28,6 +28,7 @@ import asyncpg
 from aiokafka import AIOKafkaProducer
 from temporalio.client import Client
 
+from bench.data import KEPT, LOOK, keep
 from devstack import Ports, Stack
 from domain.commands import StartOrder
 from ingest.admission import Admission
@@ -207,8 +208,8 @@ async def bare(parts: Parts, count: int) -> Spent:
     return clock.spent(count)
 
 
-async def measure_deliver(count: int, rounds: int) -> None:
-    """Print both rates of each round, and the median of their ratios."""
+async def measure_deliver(count: int, rounds: int, kept: Path) -> None:
+    """Print and keep both rates of each round, and the median of their ratios."""
     ways = {"ingest": through_ingest, "bare": bare}
     ratios = []
     with tempfile.TemporaryDirectory(prefix="bench-ingest-") as directory:
@@ -221,6 +222,9 @@ async def measure_deliver(count: int, rounds: int) -> None:
                     for name in sorted(ways, reverse=bool(number % 2))
                 }
                 ratios.append(spent["ingest"].rate / spent["bare"].rate)
+                for name, of in spent.items():
+                    run = {"commands": count, "rate": of.rate, "cpu": of.cpu}
+                    keep(kept, "ingest", {"round": number, "variant": name, **run})
                 texts = [
                     f"{name} {of.rate:6,.0f}/s {of.cpu / count * 1e6:4.0f} us CPU a command"
                     for name, of in sorted(spent.items())
@@ -238,12 +242,14 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", choices=("decode", "deliver", []))
     parser.add_argument("--commands", type=int, default=5_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help=f"a look, kept in {LOOK}")
     given = parser.parse_args()
+    count, rounds = (200, 1) if given.quick else (given.commands, given.rounds)
     chosen = given.parts or ["decode", "deliver"]
     if "decode" in chosen:
-        measure_decode(given.rounds)
+        measure_decode(rounds)
     if "deliver" in chosen:
-        asyncio.run(measure_deliver(given.commands, given.rounds))
+        asyncio.run(measure_deliver(count, rounds, LOOK if given.quick else KEPT))
     return 0
 
 

@@ -209,18 +209,18 @@ def ingest(runs: Sequence[Run]) -> str:
             spread([run["rate"] for run in groups[key]], 0),
             spread([run["cpu"] / run["commands"] * 1000 for run in groups[key]]),
         ]
-        for key, name in (("ingest", "ingest"), ("client", "bare client"))
+        for key, name in (("ingest", "ingest"), ("bare", "bare calls"))
         if key in groups
     ]
-    rate = ratios(runs, "ingest", "client", "rate")
-    cpu = ratios(runs, "ingest", "client", "cpu")
+    rate = ratios(runs, "ingest", "bare", "rate")
+    cpu = ratios(runs, "ingest", "bare", "cpu")
     return f"""## Ingest alone
 
-Start commands from Kafka into Temporal without a worker, against the bare client with 64 calls in
-flight to the same server.
+Start commands from Kafka into Temporal without a worker, against plain loops that make the same
+calls to the same server, as many at a time.
 
 {table(["", "commands/s", "CPU ms a command"], rows)}
-ingest / bare client: rate {spread(rate)}, CPU {spread(cpu)}.
+ingest / bare calls: rate {spread(rate)}, CPU {spread(cpu)}.
 """
 
 

@@ -17,7 +17,6 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from bench.meter import Meter
 from devstack import Ports
 from ingest.local import CORE, LocalService, local_service
-from ingest.processes import Role
 
 ADDRESS: Final = {"street": "123 Main St", "city": "Anytown", "state": "CA", "zip": "12345"}
 ENDS: Final = frozenset(
@@ -61,7 +60,7 @@ class Service:
             await self._waiting.setdefault(order_id, asyncio.Event()).wait()
             del self._waiting[order_id]
 
-    async def meter(self, *more: Role) -> Meter:
+    async def meter(self) -> Meter:
         """Return a meter of all parts; the simulated partners' share of PostgreSQL apart."""
         stack = self.local.stack
         partners = [row["pid"] for row in await self.db.fetch(_PARTNERS)]
@@ -69,7 +68,7 @@ class Service:
             "Temporal server": stack.temporal.pid,
             "PostgreSQL": stack.postgres.pid,
             "Kafka": stack.kafka.pid,
-            **{role.name: role.pid for role in (*self.local.roles.values(), *more)},
+            **{role.name: role.pid for role in self.local.roles.values()},
         }
         return Meter(pids, lambda: {"partners' books": ("PostgreSQL", partners)})
 
