@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from tests.chaos.faults import KINDS
 from tests.chaos.judge import judge, meaningless
+from tests.chaos.plan import KINDS
 from tests.chaos.planted import BUGS
 from tests.chaos.report import report
 from tests.chaos.run import Options, run
@@ -26,7 +26,6 @@ def main(
     rate: Annotated[float, typer.Option(min=0.1, help="Orders a second.")] = 3.0,
     only: Annotated[str, typer.Option(help="Kinds of faults, by comma.")] = "",
     bug: Annotated[str, typer.Option(help="Plant this bug (see docs/chaos.md).")] = "",
-    rest: Annotated[bool, typer.Option(help="Send a part of the commands by REST.")] = True,
     keep: Annotated[bool, typer.Option(help="Keep data and logs in any case.")] = False,
 ) -> None:
     """Break the service under load, and check that every promise was kept."""
@@ -38,7 +37,7 @@ def main(
     if bug and bug not in BUGS:
         raise typer.BadParameter(f"no bug is called {bug!r}; there are {', '.join(BUGS)}")
     directory = Path(tempfile.mkdtemp(prefix="orders-chaos-"))
-    options = Options(seed, minutes, rate, directory, kinds, bug or None, rest)
+    options = Options(seed, minutes, rate, directory, kinds, bug or None)
     command = f"make chaos SEED={seed} MINUTES={minutes:g}"
     _say(f"{command} (data and logs in {directory})")
     evidence = asyncio.run(run(options, _say))

@@ -26,7 +26,7 @@ class Driver:
     sending failed stands in ``ledger.unclear``.
     """
 
-    def __init__(self, bootstrap: str, topic: str, api_url: str | None, rate: float) -> None:
+    def __init__(self, bootstrap: str, topic: str, api_url: str, rate: float) -> None:
         self.ledger = Ledger()
         self._bootstrap = bootstrap
         self._topic = topic
@@ -41,7 +41,7 @@ class Driver:
         await self._producer.start()
         self._exit.push_async_callback(self._producer.stop)
         self._http = await self._exit.enter_async_context(
-            httpx.AsyncClient(base_url=self._api_url or "", timeout=5, trust_env=False)
+            httpx.AsyncClient(base_url=self._api_url, timeout=5, trust_env=False)
         )
         return self
 

@@ -95,6 +95,24 @@ class Fault:
     end: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """The machine, or the process that drives the run, stood still."""
+
+    begin: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What part of all cores this run used, and what part others did."""
+
+    begin: datetime
+    end: datetime
+    ours: float
+    others: float
+
+
 @dataclass(slots=True)
 class Evidence:
     """Everything the checks look at.
@@ -118,4 +136,6 @@ class Evidence:
     set_aside: int = 0
     lag: dict[int, int] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    stalls: list[Stall] = field(default_factory=list)
+    loads: list[Load] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)

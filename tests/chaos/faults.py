@@ -1,24 +1,19 @@
-"""What is done to the service. Each fault returns when it is over and what it hit is back."""
+"""How each fault is done. It returns whom it hit when it is over and what it hit is back."""
 
 import asyncio
 import os
-import random
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 from devstack import Server
 from tests.chaos.collect import forget_finished
 from tests.chaos.crash_points import POINTS
-from tests.chaos.evidence import DID_NOT_FIRE, Fault, Reach
+from tests.chaos.evidence import DID_NOT_FIRE
 from tests.chaos.links import Link, Mode
-from tests.chaos.world import API, World
-
-BACK_SECONDS: Final = 120.0
-"""What was hit has to be back by then, on a machine that is very busy."""
+from tests.chaos.world import RoleProcess, World
 
 POINT_SECONDS: Final = 12.0
 """So long a process has to get to an armed point."""
@@ -26,7 +21,11 @@ POINT_SECONDS: Final = 12.0
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One fault of the plan: ``number`` picks among processes of a role, ``seconds`` it lasts."""
+    """One fault of the plan.
+
+    ``number`` picks among the processes of a role; ``seconds`` is the part of its full length
+    that the fault lasts; ``pause`` follows it.
+    """
 
     kind: str
     number: int
@@ -38,83 +37,66 @@ Inflict = Callable[[World, Planned], Awaitable[str]]
 """Do it, wait until it is over, return whom it hit."""
 
 
-def plan(seed: int, kinds: Iterable[str]) -> list[Planned]:
-    """Return every kind once in an order drawn by the seed, with its details."""
-    chance = random.Random(seed)
-    deck = sorted(kinds)
-    chance.shuffle(deck)
-    return [
-        Planned(
-            kind,
-            chance.choice((1, 2)),
-            round(chance.uniform(0.5, 1.0), 2),
-            round(chance.uniform(1, 4), 1),
-        )
-        for kind in deck
-    ]
+def crash(role: str) -> Inflict:
+    """SIGKILL one process of a role."""
 
-
-async def inflict(world: World, planned: Planned) -> Fault:
-    """Inflict one fault, and return what it was and how long it lasted.
-
-    Raises ``TimeoutError`` when what it hit does not come back.
-    """
-    reach, act = KINDS[planned.kind]
-    begin = datetime.now(UTC)
-    async with asyncio.timeout(BACK_SECONDS):
-        target = await act(world, planned)
-    return Fault(planned.kind, target, reach, begin, datetime.now(UTC))
-
-
-def _crash(role: str) -> Inflict:
     async def act(world: World, planned: Planned) -> str:
-        label = f"{role}-{planned.number}"
-        await world.roles[label].crash()
-        return label
+        hit = _one_of(world, role, planned)
+        await hit.crash()
+        return hit.label
 
     return act
 
 
-def _restart(role: str) -> Inflict:
+def restart(role: str) -> Inflict:
+    """SIGTERM one process of a role, which has to end cleanly."""
+
     async def act(world: World, planned: Planned) -> str:
-        label = f"{role}-{planned.number}"
-        await world.roles[label].restart()
-        return label
+        hit = _one_of(world, role, planned)
+        await hit.restart()
+        return hit.label
 
     return act
 
 
-def _freeze(role: str, seconds: float) -> Inflict:
+def freeze(role: str, seconds: float) -> Inflict:
+    """SIGSTOP one process of a role for a while."""
+
     async def act(world: World, planned: Planned) -> str:
-        frozen = world.roles[f"{role}-{planned.number}"]
-        await frozen.until_up()
-        frozen.freeze()
+        hit = _one_of(world, role, planned)
+        await hit.until_up()
+        hit.freeze()
         try:
             await asyncio.sleep(seconds * planned.seconds)
         finally:
-            frozen.thaw()
-        return frozen.label
+            hit.thaw()
+        return hit.label
 
     return act
 
 
-def _crash_point(name: str) -> Inflict:
+def _one_of(world: World, role: str, planned: Planned) -> RoleProcess:
+    """Return the process that the plan picks, where there is more than one."""
+    return world.roles.get(f"{role}-{planned.number}") or world.roles[f"{role}-1"]
+
+
+def crash_point(name: str) -> Inflict:
     """Whichever of the role's processes is picked dies when it next gets to the point."""
 
     async def act(world: World, planned: Planned) -> str:
-        hit = world.roles[f"{POINTS[name].role}-{planned.number}"]
+        hit = _one_of(world, POINTS[name].role, planned)
         fired = await hit.crash_at(name, POINT_SECONDS)
         return hit.label if fired else f"{hit.label} {DID_NOT_FIRE}"
 
     return act
 
 
-async def _crash_all_workers(world: World, _planned: Planned) -> str:
+async def crash_all_workers(world: World, _planned: Planned) -> str:
     await asyncio.gather(*(world.roles[label].crash() for label in ("worker-1", "worker-2")))
     return "worker-1, worker-2"
 
 
-async def _crash_ingest_in_outage(world: World, planned: Planned) -> str:
+async def crash_ingest_in_outage(world: World, planned: Planned) -> str:
     """Temporal is away, commands are in work: now the process that has them dies."""
     label = f"ingest-{planned.number}"
     async with _away(world.stack.temporal):
@@ -124,7 +106,7 @@ async def _crash_ingest_in_outage(world: World, planned: Planned) -> str:
     return f"{label} while temporal is away"
 
 
-async def _crash_relay_in_outage(world: World, planned: Planned) -> str:
+async def crash_relay_in_outage(world: World, planned: Planned) -> str:
     """Kafka is away, events wait to be sent: now the process that has read them dies."""
     label = f"relay-{planned.number}"
     async with _away(world.stack.kafka):
@@ -134,7 +116,7 @@ async def _crash_relay_in_outage(world: World, planned: Planned) -> str:
     return f"{label} while kafka is away"
 
 
-def _kill_server(name: str, away: float) -> Inflict:
+def kill_server(name: str, away: float) -> Inflict:
     async def act(world: World, planned: Planned) -> str:
         async with _away(getattr(world.stack, name)):
             await asyncio.sleep(away * planned.seconds)
@@ -143,12 +125,12 @@ def _kill_server(name: str, away: float) -> Inflict:
     return act
 
 
-async def _restart_kafka(world: World, _planned: Planned) -> str:
+async def restart_kafka(world: World, _planned: Planned) -> str:
     await world.stack.kafka.restart()
     return "kafka"
 
 
-def _freeze_server(name: str, seconds: float) -> Inflict:
+def freeze_server(name: str, seconds: float) -> Inflict:
     async def act(world: World, planned: Planned) -> str:
         async with _frozen(getattr(world.stack, name).pid):
             await asyncio.sleep(seconds * planned.seconds)
@@ -157,11 +139,11 @@ def _freeze_server(name: str, seconds: float) -> Inflict:
     return act
 
 
-def _link(mode: Mode, role: str, server: str, seconds: float) -> Inflict:
+def one_link(mode: Mode, role: str, server: str, seconds: float) -> Inflict:
     """One process loses its way to a server, the others do not."""
 
     async def act(world: World, planned: Planned) -> str:
-        link = world.links[f"{role}-{planned.number}>{server}"]
+        link = world.links[f"{_one_of(world, role, planned).label}>{server}"]
         async with _trouble([link], mode):
             await asyncio.sleep(seconds * planned.seconds)
         return link.name
@@ -169,33 +151,39 @@ def _link(mode: Mode, role: str, server: str, seconds: float) -> Inflict:
     return act
 
 
-async def _forget(world: World, _planned: Planned) -> str:
+def all_links(mode: Mode, server: str, seconds: float) -> Inflict:
+    """A server runs, but nobody gets to it."""
+
+    async def act(world: World, planned: Planned) -> str:
+        async with _trouble(_links_to(world, server), mode):
+            await asyncio.sleep(seconds * planned.seconds)
+        return f"all>{server}"
+
+    return act
+
+
+def slow(server: str, delay: float, seconds: float) -> Inflict:
+    """All ways to a server are slow, and a worker dies in the midst of it."""
+
+    async def act(world: World, planned: Planned) -> str:
+        worker = _one_of(world, "worker", planned)
+        async with _trouble(_links_to(world, server), Mode.SLOW, delay):
+            await asyncio.sleep(seconds * planned.seconds)
+            await worker.crash()
+        return f"all>{server}, {worker.label}"
+
+    return act
+
+
+async def forget(world: World, _planned: Planned) -> str:
     """Temporal's retention is over for some that have ended: their ids are free again."""
     forgotten = await forget_finished(world.places.temporal)
     world.forgotten |= forgotten
     return f"{len(forgotten)} finished workflows"
 
 
-async def _cut_api(world: World, planned: Planned) -> str:
-    link = world.links.get(f"{API}>kafka")
-    if link is None:
-        return f"no API {DID_NOT_FIRE}"
-    async with _trouble([link], Mode.CUT):
-        await asyncio.sleep(4 * planned.seconds)
-    return link.name
-
-
-def _slow(server: str, delay: float, seconds: float) -> Inflict:
-    """All ways to a server are slow, and a worker dies in the midst of it."""
-
-    async def act(world: World, planned: Planned) -> str:
-        links = [link for name, link in world.links.items() if name.endswith(server)]
-        async with _trouble(links, Mode.SLOW, delay):
-            await asyncio.sleep(seconds * planned.seconds)
-            await world.roles[f"worker-{planned.number}"].crash()
-        return f"all>{server}, worker-{planned.number}"
-
-    return act
+def _links_to(world: World, server: str) -> list[Link]:
+    return [link for name, link in world.links.items() if name.endswith(f">{server}")]
 
 
 @asynccontextmanager
@@ -225,45 +213,3 @@ async def _trouble(links: list[Link], mode: Mode, delay: float = 0.0) -> AsyncIt
     finally:
         for link in links:
             link.set(Mode.PASS)
-
-
-_KINDS: Final[dict[str, tuple[Reach, Inflict]]] = {
-    "kill ingest": ("process", _crash("ingest")),
-    "kill worker": ("process", _crash("worker")),
-    "kill relay": ("process", _crash("relay")),
-    "restart ingest": ("process", _restart("ingest")),
-    "restart worker": ("process", _restart("worker")),
-    "restart relay": ("process", _restart("relay")),
-    "freeze ingest": ("process", _freeze("ingest", 14)),
-    "freeze worker": ("process", _freeze("worker", 6)),
-    "freeze relay": ("process", _freeze("relay", 9)),
-    "kill all workers": ("outage", _crash_all_workers),
-    "kill ingest in an outage": ("outage", _crash_ingest_in_outage),
-    "kill relay in an outage": ("outage", _crash_relay_in_outage),
-    "kill kafka": ("outage", _kill_server("kafka", 2)),
-    "restart kafka": ("outage", _restart_kafka),
-    "freeze kafka": ("outage", _freeze_server("kafka", 5)),
-    "kill postgres": ("outage", _kill_server("postgres", 3)),
-    "kill temporal": ("outage", _kill_server("temporal", 3)),
-    "freeze temporal": ("outage", _freeze_server("temporal", 5)),
-    "cut worker from postgres": ("process", _link(Mode.CUT, "worker", "postgres", 4)),
-    "stall worker from postgres": ("process", _link(Mode.STALL, "worker", "postgres", 6)),
-    "cut worker from temporal": ("process", _link(Mode.CUT, "worker", "temporal", 4)),
-    "stall worker from temporal": ("process", _link(Mode.STALL, "worker", "temporal", 6)),
-    "cut ingest from temporal": ("process", _link(Mode.CUT, "ingest", "temporal", 4)),
-    "cut relay from postgres": ("process", _link(Mode.CUT, "relay", "postgres", 4)),
-    "stall relay from postgres": ("process", _link(Mode.STALL, "relay", "postgres", 7)),
-    "cut ingest from kafka": ("process", _link(Mode.CUT, "ingest", "kafka", 5)),
-    "stall ingest from kafka": ("process", _link(Mode.STALL, "ingest", "kafka", 15)),
-    "cut relay from kafka": ("process", _link(Mode.CUT, "relay", "kafka", 4)),
-    "stall relay from kafka": ("process", _link(Mode.STALL, "relay", "kafka", 8)),
-    "cut api from kafka": ("process", _cut_api),
-    "temporal forgets": ("outage", _forget),
-    "slow kafka": ("outage", _slow("kafka", 0.1, 4)),
-    "slow postgres": ("outage", _slow("postgres", 0.1, 4)),
-    "slow temporal": ("outage", _slow("temporal", 0.1, 4)),
-}
-_POINTS: Final[dict[str, tuple[Reach, Inflict]]] = {
-    f"crash: {name}": ("process", _crash_point(name)) for name in POINTS
-}
-KINDS: Final = _KINDS | _POINTS

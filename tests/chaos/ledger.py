@@ -28,14 +28,12 @@ class Story:
     """One order's messages, each with the pause (seconds) before it.
 
     ``expected`` ``shipped``: nothing but trouble can keep this order from being shipped.
-    ``must_start``: its first start is the only one, so refusing it is a defect.
     """
 
     name: str
     order_id: str
     steps: tuple[tuple[float, Message], ...]
     expected: Expected = "any"
-    must_start: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from typing import Final
 
 from tests.chaos.collect import collect, unsettled
 from tests.chaos.driver import Driver
-from tests.chaos.evidence import Evidence, Fault
-from tests.chaos.faults import KINDS, inflict, plan
+from tests.chaos.evidence import Evidence
+from tests.chaos.machine import watched
+from tests.chaos.plan import KINDS, inflict, plan
 from tests.chaos.stories import stories
 from tests.chaos.world import World, running_world
 
@@ -33,25 +34,21 @@ class Options:
     directory: Path
     kinds: tuple[str, ...] = tuple(KINDS)
     bug: str | None = None
-    api: bool = True
     settle_seconds: float = SETTLE_SECONDS
 
 
 async def run(options: Options, say: Callable[[str], None]) -> Evidence:
-    """Run it all and return what is left.
-
-    Raises ``TimeoutError`` when something that was hit does not come back.
-    """
+    """Run it all and return what is left."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # that Kafka is away is our doing
     evidence = Evidence()
-    async with running_world(options.directory, say, bug=options.bug, api=options.api) as world:
+    async with running_world(options.directory, say, options.bug) as world:
         places = world.places
-        async with Driver(
-            places.bootstrap, places.commands_topic, world.api_url, options.rate
-        ) as driver:
+        at = (places.bootstrap, places.commands_topic, world.api_url)
+        async with Driver(*at, options.rate) as driver:
             evidence.ledger = driver.ledger
-            await _trouble_under_load(world, driver, options, evidence.faults, say)
-        await _settle(world, options.settle_seconds, say)
+            async with watched(evidence.stalls, evidence.loads):
+                await _trouble_under_load(world, driver, options, evidence, say)
+                await _settle(world, options.settle_seconds, say)
         await collect(places, evidence)
         evidence.forgotten = world.forgotten
         roles = list(world.roles.values())
@@ -64,7 +61,7 @@ async def _trouble_under_load(
     world: World,
     driver: Driver,
     options: Options,
-    faults: list[Fault],
+    evidence: Evidence,
     say: Callable[[str], None],
 ) -> None:
     seconds = options.minutes * 60
@@ -72,9 +69,9 @@ async def _trouble_under_load(
     telling = asyncio.create_task(_tell(driver, ends, say))
     try:
         async with asyncio.TaskGroup() as group:
-            told = stories(options.seed, rest=options.api)
+            told = stories(options.seed)
             group.create_task(driver.play(told, seconds, random.Random(options.seed)))
-            group.create_task(_break(world, options, ends, faults, say))
+            group.create_task(_break(world, options, ends, evidence, say))
     finally:
         telling.cancel()
         await asyncio.gather(telling, return_exceptions=True)
@@ -84,18 +81,21 @@ async def _break(
     world: World,
     options: Options,
     ends: float,
-    faults: list[Fault],
+    evidence: Evidence,
     say: Callable[[str], None],
 ) -> None:
-    """Inflict one fault after the other; a plan that is through begins anew, in another order."""
+    """Inflict one fault after the other, until time is up or something does not come back."""
     await asyncio.sleep(WARM_UP_SHARE * options.minutes * 60)
-    for turn in range(1_000):
-        for planned in plan(options.seed + turn, options.kinds):
-            if time.monotonic() > ends:
-                return
-            say(f"fault: {planned.kind}")
-            faults.append(await inflict(world, planned))
-            await asyncio.sleep(planned.pause)
+    for planned in plan(options.seed, options.kinds):
+        if time.monotonic() > ends:
+            return
+        say(f"fault: {planned.kind}")
+        try:
+            evidence.faults.append(await inflict(world, planned))
+        except TimeoutError:
+            evidence.unexpected.append(f"{planned.kind}: what it hit did not come back")
+            return
+        await asyncio.sleep(planned.pause)
 
 
 async def _tell(driver: Driver, ends: float, say: Callable[[str], None]) -> None:

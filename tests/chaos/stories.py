@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from tests.chaos.ledger import Kind, Message, Story, Via
 
+TIMEOUT_SECONDS: Final = 15
 EARLY_TTL_SECONDS: Final = 6
 REVIEW_TIMEOUT_SECONDS: Final = 12
 REVIEW_ABOVE: Final = 50_000
@@ -29,10 +30,9 @@ _POISON: Final = (
 class _Order:
     """Writes the messages of one order; ids are given in three of four cases."""
 
-    def __init__(self, chance: random.Random, order_id: str, *, rest: bool) -> None:
+    def __init__(self, chance: random.Random, order_id: str) -> None:
         self.chance = chance
         self.id = order_id
-        self._rest = rest
         self._count = 0
 
     def pause(self, least: float, most: float) -> float:
@@ -75,7 +75,7 @@ class _Order:
 
     def _message(self, kind: Kind, body: dict[str, Any]) -> Message:
         self._count += 1
-        via: Via = "rest" if self._rest and self.chance.random() < 0.3 else "kafka"
+        via: Via = "rest" if self.chance.random() < 0.3 else "kafka"
         document: dict[str, Any] = {"type": kind, "order_id": self.id, **body}
         command_id = None
         if via == "rest" or self.chance.random() < 0.75:
@@ -157,7 +157,7 @@ def _started_twice(o: _Order) -> Story:
 
 def _started_again(o: _Order) -> Story:
     steps = ((0, o.start()), (o.pause(0, 20), o.start()))
-    return Story("another start", o.id, steps, "shipped", must_start=False)
+    return Story("another start", o.id, steps, "shipped")
 
 
 def _cancelled_twice(o: _Order) -> Story:
@@ -204,7 +204,7 @@ _WEIGHTS: Final[dict[Callable[[_Order], Story], int]] = {
 }
 
 
-def stories(seed: int, *, rest: bool) -> Iterator[Story]:
+def stories(seed: int) -> Iterator[Story]:
     """Yield stories without end, the same ones for the same seed."""
     chance = random.Random(seed)
     makers, weights = list(_WEIGHTS), list(_WEIGHTS.values())
@@ -212,4 +212,4 @@ def stories(seed: int, *, rest: bool) -> Iterator[Story]:
     while True:
         number += 1
         make = chance.choices(makers, weights)[0]
-        yield make(_Order(chance, f"X{seed}-{number}", rest=rest))
+        yield make(_Order(chance, f"X{seed}-{number}"))

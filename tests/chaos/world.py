@@ -18,15 +18,19 @@ from tests.chaos import crash_points
 from tests.chaos.collect import Places
 from tests.chaos.links import Link
 from tests.chaos.servers import LinkedStack, kafka_link
-from tests.chaos.stories import EARLY_TTL_SECONDS, REVIEW_ABOVE, REVIEW_TIMEOUT_SECONDS
+from tests.chaos.stories import (
+    EARLY_TTL_SECONDS,
+    REVIEW_ABOVE,
+    REVIEW_TIMEOUT_SECONDS,
+    TIMEOUT_SECONDS,
+)
 
 COMMANDS: Final = "orders.commands"
 EVENTS: Final = "orders.events"
 DEAD_LETTERS: Final = "orders.commands-dlt"
 GROUP: Final = "order-ingest"
 
-ROLES: Final = ("ingest-1", "ingest-2", "worker-1", "worker-2", "relay-1", "relay-2")
-API: Final = "api-1"
+ROLES: Final = ("ingest-1", "ingest-2", "worker-1", "worker-2", "relay-1", "relay-2", "api-1")
 
 Say = Callable[[str], None]
 
@@ -132,19 +136,16 @@ class World:
     roles: dict[str, RoleProcess]
     links: dict[str, Link]
     places: Places
-    api_url: str | None
+    api_url: str
     forgotten: set[str] = field(default_factory=set)
 
 
 @contextlib.asynccontextmanager
-async def running_world(
-    directory: Path, say: Say, *, bug: str | None, api: bool
-) -> AsyncIterator[World]:
+async def running_world(directory: Path, say: Say, bug: str | None) -> AsyncIterator[World]:
     """Start everything; ends everything with the block. ``bug``: the one planted in all roles."""
-    labels = (*ROLES, API) if api else ROLES
     taken: set[int] = set()
     async with AsyncExitStack() as exits:
-        kafka_links = dict(kafka_link(label, taken) for label in labels)
+        kafka_links = dict(kafka_link(label, taken) for label in ROLES)
         for link in kafka_links.values():
             await exits.enter_async_context(link)
         stack = await exits.enter_async_context(LinkedStack(directory, say, kafka_links))
@@ -154,7 +155,7 @@ async def running_world(
         links = {link.name: link for link in kafka_links.values()}
         roles: dict[str, RoleProcess] = {}
         port = free_port(taken)
-        for label in labels:
+        for label in ROLES:
             for server, at in (("postgres", stack.postgres), ("temporal", stack.temporal)):
                 link = Link(f"{label}>{server}", "127.0.0.1", at.port)
                 links[link.name] = await exits.enter_async_context(link)
@@ -163,8 +164,7 @@ async def running_world(
                 environment["CHAOS_BUG"] = bug
             roles[label] = RoleProcess(label, environment, directory, say)
         await exits.enter_async_context(running(list(roles.values())))
-        api_url = f"http://127.0.0.1:{port}" if api else None
-        yield World(stack, roles, links, _places(endpoints), api_url)
+        yield World(stack, roles, links, _places(endpoints), f"http://127.0.0.1:{port}")
 
 
 def _environment(
@@ -183,6 +183,7 @@ def _environment(
         "KAFKA_GROUP_ID": GROUP,
         "API_PORT": str(api_port),
         "API_URL": f"http://127.0.0.1:{api_port}",
+        "WORKFLOW_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS),
         "EARLY_COMMAND_TTL_SECONDS": str(EARLY_TTL_SECONDS),
         "REVIEW_POLICY": "above",
         "REVIEW_ABOVE": str(REVIEW_ABOVE),
