@@ -35,7 +35,7 @@ _APPLIED_AS: Final = {
     "approve": "order.approved",
     "reject": "order.rejected",
 }
-_REFUSED: Final = "order.command_rejected"
+REFUSED: Final = "order.command_rejected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def one_outcome(evidence: Evidence) -> Iterator[Violation]:
     buried = Counter(_origin(record) for record in evidence.dead_letters)
     for command_key, command in good.items():
         types = outcomes.pop(command_key, [])
-        fitting = {_REFUSED, _APPLIED_AS[command.kind]}
+        fitting = {REFUSED, _APPLIED_AS[command.kind]}
         if len(types) != 1 or not fitting.issuperset(types):
             yield Violation(name, command_key, f"{command.kind} has the outcomes {types}")
     for command_key, types in outcomes.items():
@@ -145,7 +145,7 @@ def events_without_gap(evidence: Evidence) -> Iterator[Violation]:
             yield Violation("events without gap", order_id, f"the table has {numbers}")
         ends = [n for n, event in enumerate(events) if event.type in TERMINAL]
         after = [event.type for event in events[ends[0] + 1 :]] if ends else []
-        if set(after) - {_REFUSED}:
+        if set(after) - {REFUSED}:
             yield Violation("events without gap", order_id, f"{after} after the end")
 
 

@@ -98,7 +98,9 @@ async def unsettled(places: Places) -> str:
     finally:
         await connection.close()
     client = await Client.connect(places.temporal)
-    found = await client.count_workflows(f"ExecutionStatus = 'Running' and {_IS_ORDER}")
+    found = await client.count_workflows(
+        f"ExecutionStatus = 'Running' and ({_IS_ORDER} or {_IS_SHIPMENT})"
+    )
     counts = {
         "uncommitted commands": waiting,
         "open orders": open_orders,
@@ -109,6 +111,7 @@ async def unsettled(places: Places) -> str:
 
 
 _IS_ORDER: Final = "WorkflowType = 'OrderWorkflow'"
+_IS_SHIPMENT: Final = "WorkflowType = 'ShippingWorkflow'"
 
 
 async def _partitions(bootstrap: str, topic: str) -> list[TopicPartition]:
@@ -166,7 +169,10 @@ async def _read_tables(connection: asyncpg.Connection, evidence: Evidence) -> No
 
 
 async def _read_runs(address: str) -> dict[str, Run]:
-    """Return the newest run of each order; a finished one with its result."""
+    """Return the newest run of each order, a finished one with its result.
+
+    A shipment that still runs stands there as well, under its workflow's id.
+    """
     client = await Client.connect(address)
     newest: dict[str, tuple[Any, Run]] = {}
     async for found in client.list_workflows(_IS_ORDER):
@@ -178,7 +184,10 @@ async def _read_runs(address: str) -> dict[str, Run]:
         if status == "COMPLETED":
             result = await client.get_workflow_handle(found.id, run_id=found.run_id).result()
         newest[order_id] = (found.start_time, Run(status, result))
-    return {order_id: run for order_id, (_, run) in newest.items()}
+    runs = {order_id: run for order_id, (_, run) in newest.items()}
+    async for found in client.list_workflows(f"ExecutionStatus = 'Running' and {_IS_SHIPMENT}"):
+        runs[found.id] = Run("RUNNING", None)
+    return runs
 
 
 async def forget_finished(address: str) -> set[str]:

@@ -1,16 +1,19 @@
 """All checks by the names they report under, and whether a run means anything."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
-from tests.chaos import checks, money, punctuality
+from tests.chaos import answers, checks, money, punctuality
 from tests.chaos.checks import Check, Violation
 from tests.chaos.evidence import DID_NOT_FIRE, Evidence
+from tests.chaos.plan import KINDS
 
 ALL: Final[dict[str, Check]] = {
     "acknowledged is on the topic": checks.acknowledged_is_on_the_topic,
     "exactly one outcome": checks.one_outcome,
+    "done as asked": answers.done_as_asked,
+    "refused with need": answers.refused_with_need,
     "dead letters are verbatim": checks.dead_letters_are_verbatim,
     "one life": checks.one_life,
     "events without gap": checks.events_without_gap,
@@ -29,6 +32,8 @@ ALL: Final[dict[str, Check]] = {
 COMMANDS_LEAST: Final = 100
 COMMANDS_A_MINUTE_LEAST: Final = 60
 FAULTS_A_MINUTE_LEAST: Final = 3
+ALL_FAMILIES_MINUTES: Final = 2
+"""From here on there is time for a fault of every family."""
 SHIPPED_LEAST: Final = 0.25
 
 
@@ -37,14 +42,20 @@ def judge(evidence: Evidence) -> list[Violation]:
     return [violation for check in ALL.values() for violation in check(evidence)]
 
 
-def meaningless(evidence: Evidence, minutes: float) -> Iterator[str]:
+def meaningless(evidence: Evidence, minutes: float, kinds: Iterable[str]) -> Iterator[str]:
     """Yield why this run proves nothing: too little was done, or too little was broken."""
-    acknowledged = len(evidence.ledger.acknowledged)
-    if acknowledged < max(COMMANDS_LEAST, minutes * COMMANDS_A_MINUTE_LEAST):
-        yield f"only {acknowledged} commands were acknowledged"
-    fired = [fault for fault in evidence.faults if DID_NOT_FIRE not in fault.target]
-    if len(fired) < max(1, minutes * FAULTS_A_MINUTE_LEAST):
-        yield f"only {len(fired)} faults happened"
+    yield from _too_little_done(evidence, minutes)
+    yield from _too_little_broken(evidence, minutes, kinds)
+    yield from punctuality.cannot_tell(evidence)
+
+
+def _too_little_done(evidence: Evidence, minutes: float) -> Iterator[str]:
+    acknowledged = Counter(ack.message.via for ack in evidence.ledger.acknowledged)
+    if acknowledged.total() < max(COMMANDS_LEAST, minutes * COMMANDS_A_MINUTE_LEAST):
+        yield f"only {acknowledged.total()} commands were acknowledged"
+    for via in ("kafka", "rest"):
+        if not acknowledged[via]:
+            yield f"no command was sent by {via}"
     states = Counter(order.state for order in evidence.orders.values())
     if states["shipped"] < SHIPPED_LEAST * len(evidence.orders):
         yield f"only {states['shipped']} of {len(evidence.orders)} orders were shipped"
@@ -55,3 +66,13 @@ def meaningless(evidence: Evidence, minutes: float) -> Iterator[str]:
         yield "nothing was refunded"
     if not evidence.dead_letters:
         yield "nothing was dead-lettered"
+
+
+def _too_little_broken(evidence: Evidence, minutes: float, kinds: Iterable[str]) -> Iterator[str]:
+    fired = [fault for fault in evidence.faults if DID_NOT_FIRE not in fault.target]
+    if len(fired) < max(1, minutes * FAULTS_A_MINUTE_LEAST):
+        yield f"only {len(fired)} faults happened"
+    if minutes >= ALL_FAMILIES_MINUTES:
+        wanted = {KINDS[kind].family for kind in kinds}
+        for family in sorted(wanted - {KINDS[fault.kind].family for fault in fired}):
+            yield f"no fault of the family '{family}' happened"

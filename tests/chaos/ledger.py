@@ -5,7 +5,7 @@ from typing import Literal
 
 Via = Literal["kafka", "rest"]
 Kind = Literal["start", "cancel", "update-address", "approve", "reject", "poison"]
-Expected = Literal["shipped", "any"]
+Expected = Literal["shipped", "unshipped", "any"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,8 @@ class Message:
 class Story:
     """One order's messages, each with the pause (seconds) before it.
 
-    ``expected`` ``shipped``: nothing but trouble can keep this order from being shipped.
+    ``expected`` ``shipped``: nothing but trouble can keep this order from being shipped;
+    ``unshipped``: nothing at all may get it shipped.
     """
 
     name: str

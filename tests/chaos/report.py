@@ -60,15 +60,28 @@ def _ended(evidence: Evidence) -> Iterator[str]:
         f"Events published: {len(evidence.published)}, {repeats} of them repeats of the same id; "
         f"dead letters: {len(evidence.dead_letters)}"
     )
-    yield (
-        f"Machine: {os.cpu_count()} cores, load average {os.getloadavg()[1]:.1f} over five minutes"
-    )
+    yield from _machine(evidence)
     yield "Decided in time, by what befell the order while it was driven:"
     for befell, tally in tallies(evidence).items():
         yield (
             f"  {befell:8} {tally.orders:5} orders, {len(tally.late)} late, "
-            f"{len(tally.lost)} failed that could have been shipped"
+            f"{len(tally.lost)} failed that could have been shipped; of those that missed "
+            f"{len(set(tally.missed) & set(tally.excused))} while the machine was busy elsewhere"
         )
+
+
+def _machine(evidence: Evidence) -> Iterator[str]:
+    loads = evidence.loads
+    if not loads:
+        return
+    ours, others = (
+        sum(share) / len(loads) for share in zip(*((x.ours, x.others) for x in loads), strict=True)
+    )
+    stalled = sum((stall.end - stall.begin).total_seconds() for stall in evidence.stalls)
+    yield (
+        f"Machine: {os.cpu_count()} cores; this run had {ours:.0%} of them, others {others:.0%}; "
+        f"it stood still {len(evidence.stalls)} times, {stalled:.1f} s in all"
+    )
 
 
 def _judged(violations: Sequence[Violation]) -> Iterator[str]:

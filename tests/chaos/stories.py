@@ -126,28 +126,31 @@ def _approved(o: _Order) -> Story:
 
 
 def _refused(o: _Order) -> Story:
-    return Story("rejected by a reviewer", o.id, ((0, o.start(_DEAR)), (o.pause(0, 5), o.reject())))
+    steps = ((0, o.start(_DEAR)), (o.pause(0, 5), o.reject()))
+    return Story("rejected by a reviewer", o.id, steps, "unshipped")
 
 
 def _cancelled_in_review(o: _Order) -> Story:
     steps = ((0, o.start(_DEAR)), (o.pause(1, 5), o.cancel()))
-    return Story("cancelled in review", o.id, steps)
+    return Story("cancelled in review", o.id, steps, "unshipped")
 
 
 def _unreviewed(o: _Order) -> Story:
-    return Story("nobody reviews", o.id, ((0, o.start(_DEAR)),))
+    return Story("nobody reviews", o.id, ((0, o.start(_DEAR)),), "unshipped")
 
 
 def _declined(o: _Order) -> Story:
-    return Story("card declined", o.id, ((0, o.start(_DECLINED)),))
+    return Story("card declined", o.id, ((0, o.start(_DECLINED)),), "unshipped")
 
 
 def _unknown_item(o: _Order) -> Story:
-    return Story("unknown item", o.id, ((0, o.start(1_000, sku="UNKNOWN")),))
+    return Story("unknown item", o.id, ((0, o.start(1_000, sku="UNKNOWN")),), "unshipped")
 
 
 def _nowhere(o: _Order) -> Story:
-    return Story("nobody delivers there", o.id, ((0, o.start(1_000, zip_code="00000")),))
+    return Story(
+        "nobody delivers there", o.id, ((0, o.start(1_000, zip_code="00000")),), "unshipped"
+    )
 
 
 def _started_twice(o: _Order) -> Story:
@@ -167,7 +170,7 @@ def _cancelled_twice(o: _Order) -> Story:
 
 
 def _never_started(o: _Order) -> Story:
-    return Story("never started", o.id, ((0, o.cancel()),))
+    return Story("never started", o.id, ((0, o.cancel()),), "unshipped")
 
 
 def _started_after_the_wait(o: _Order) -> Story:
@@ -177,7 +180,7 @@ def _started_after_the_wait(o: _Order) -> Story:
 
 def _poisoned(o: _Order) -> Story:
     make = o.contradiction if o.chance.random() < 0.2 else o.poison
-    return Story("poison", o.id, ((0, make()),))
+    return Story("poison", o.id, ((0, make()),), "unshipped")
 
 
 _WEIGHTS: Final[dict[Callable[[_Order], Story], int]] = {

@@ -1,94 +1,32 @@
 """The checker is checked: evidence of a good run passes, and each broken promise is found."""
 
 import copy
-import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
-from tests.chaos.evidence import Entry, EventRow, Evidence, Fault, OrderRow, PaymentRow, Record, Run
+from tests.chaos.evidence import Entry, EventRow, Evidence, Record, Run
+from tests.chaos.example import HOME, NOON, add, after, end_as, good, published
 from tests.chaos.judge import judge
-from tests.chaos.ledger import Acknowledged, Message, Story
-
-NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
-HOME = {"street": "1 Main St", "city": "Anytown", "state": "CA", "zip": "12345"}
-ITEMS = [{"sku": "S", "quantity": 1, "unit_price": 500}]
-
-SHIPPED: list[tuple[str, dict[str, Any]]] = [
-    ("order.received", {"address": HOME}),
-    ("order.validated", {"items": ITEMS, "amount": 500, "currency": "EUR"}),
-    ("order.payment_charged", {"payment_id": "P-A", "amount": 500, "currency": "EUR"}),
-    ("order.shipment_prepared", {"shipment_id": "A-1", "address": HOME}),
-    ("order.dispatched", {"shipment_id": "A-1", "tracking_number": "T"}),
-    ("order.shipped", {"tracking_number": "T"}),
-]
+from tests.chaos.ledger import Expected, Story
 
 
-_TYPES = {"refunded": "order.payment_refunded"}
+def _refuse(evidence: Evidence, number: int) -> None:
+    add(evidence, number, "order.command_rejected", {"type": "cancel", "reason": "r"})
 
 
-def _after(seconds: float) -> datetime:
-    return NOON + timedelta(seconds=seconds)
+def _expect(evidence: Evidence, expected: Expected) -> None:
+    evidence.ledger.stories = [Story("any", "A", (), expected)]
 
 
-def _published(event: EventRow, offset: int) -> Record:
-    body = {
-        "type": event.type,
-        "order_id": event.order_id,
-        "sequence": event.sequence,
-        "data": event.data,
-    }
-    if event.command_id:
-        body["command_id"] = event.command_id
-    headers = {"ce_id": f"{event.order_id}-{event.sequence}", "ce_type": event.type}
-    value = json.dumps(body).encode()
-    return Record("events", 0, offset, event.order_id.encode(), value, headers)
+def _receive_elsewhere(e: Evidence) -> None:
+    e.events["A"][0] = replace(e.events["A"][0], data={"address": {"street": "2"}})
 
 
-def good() -> Evidence:
-    """Return what is left of one shipped order and one poison record."""
-    start = json.dumps({"type": "start", "order_id": "A", "command_id": "c1"}).encode()
-    sent = [
-        Message("start", "A", "c1", start, b"A"),
-        Message("poison", "P", None, b"poison", None),
-    ]
-    evidence = Evidence()
-    evidence.ledger.stories = [Story("plain", "A", ((0, sent[0]),), "shipped")]
-    for offset, message in enumerate(sent):
-        evidence.commands.append(Record("commands", 0, offset, message.key, message.value, {}))
-        evidence.ledger.acknowledged.append(Acknowledged(message, 0, 0, offset))
-    origin = {"dlt.original.topic": "commands", "dlt.original.partition": "0"}
-    headers = {**origin, "dlt.original.offset": "1", "dlt.error.message": "not JSON"}
-    evidence.dead_letters = [Record("dlt", 0, 0, None, b"poison", headers)]
-    events = [
-        EventRow("A", number, kind, "c1" if number == 1 else None, data, _after(number))
-        for number, (kind, data) in enumerate(SHIPPED, 1)
-    ]
-    evidence.events = {"A": events}
-    evidence.published = [_published(event, n) for n, event in enumerate(events)]
-    others = {"address": HOME, "items": ITEMS, "amount": 500, "currency": "EUR", "sequence": 6}
-    others |= {"payment_id": "P-A", "shipment_id": "A-1", "tracking_number": "T"}
-    evidence.orders = {"A": OrderRow("A", "shipped", _after(15), others)}
-    evidence.payments = [PaymentRow("P-A", "A", "charged", 500, "EUR")]
-    money = {"amount": 500, "currency": "EUR"}
-    evidence.books = [
-        Entry("A:charge", "charge", "A", money, NOON),
-        Entry("A:dispatch", "dispatch", "A", {"address": HOME}, NOON),
-    ]
-    evidence.runs = {"A": Run("COMPLETED", "shipped")}
-    evidence.lag = {0: 0}
-    return evidence
-
-
-def _end_as(evidence: Evidence, state: str, seconds: float = 6) -> None:
-    kind = _TYPES.get(state, f"order.{state}")
-    end = EventRow("A", 6, kind, None, {"reason": "x"}, _after(seconds))
-    evidence.events["A"][5] = end
-    evidence.published[5] = _published(end, 5)
-    evidence.orders["A"] = OrderRow("A", state, _after(15), evidence.orders["A"].others)
-    evidence.runs["A"] = Run("COMPLETED", state)
+def _refuse_without_reason(e: Evidence) -> None:
+    _refuse(e, 7)
+    e.events["A"][6] = replace(e.events["A"][6], data={"command_type": "cancel", "reason": ""})
 
 
 def _lose_the_command(e: Evidence) -> None:
@@ -102,7 +40,7 @@ def _forget_the_outcome(e: Evidence) -> None:
 
 def _two_outcomes(e: Evidence) -> None:
     data = {"command_type": "start", "reason": "x"}
-    e.events["A"].append(EventRow("A", 7, "order.command_rejected", "c1", data, _after(7)))
+    e.events["A"].append(EventRow("A", 7, "order.command_rejected", "c1", data, after(7)))
 
 
 def _bury_a_good_command(e: Evidence) -> None:
@@ -116,7 +54,7 @@ def _change_the_letter(e: Evidence) -> None:
 
 
 def _live_twice(e: Evidence) -> None:
-    again = EventRow("A", 7, "order.received", None, {"address": HOME}, _after(7))
+    again = EventRow("A", 7, "order.received", None, {"address": HOME}, after(7))
     e.events["A"].append(again)
 
 
@@ -125,16 +63,16 @@ def _swap_on_the_topic(e: Evidence) -> None:
 
 
 def _publish_other_content(e: Evidence) -> None:
-    e.published[1] = _published(EventRow("A", 2, "order.validated", None, {}, _after(2)), 1)
+    e.published[1] = published(EventRow("A", 2, "order.validated", None, {}, after(2)), 1)
 
 
 def _repeat_with_other_content(e: Evidence) -> None:
-    changed = _published(EventRow("A", 6, "order.shipped", None, {}, _after(2)), 6)
+    changed = published(EventRow("A", 6, "order.shipped", None, {}, after(2)), 6)
     e.published.append(changed)
 
 
 def _publish_from_nowhere(e: Evidence) -> None:
-    e.published.append(_published(EventRow("A", 7, "order.shipped", None, {}, NOON), 6))
+    e.published.append(published(EventRow("A", 7, "order.shipped", None, {}, NOON), 6))
 
 
 def _refund_as_well(e: Evidence) -> None:
@@ -159,6 +97,10 @@ BREACHES: list[tuple[str, Callable[[Evidence], object]]] = [
     ("exactly one outcome", _two_outcomes),
     ("exactly one outcome", lambda e: e.dead_letters.clear()),
     ("exactly one outcome", _bury_a_good_command),
+    ("done as asked", _receive_elsewhere),
+    ("done as asked", _refuse_without_reason),
+    ("done as asked", lambda e: _expect(e, "unshipped")),
+    ("refused with need", lambda e: _refuse(e, 3)),
     ("dead letters are verbatim", _change_the_letter),
     ("one life", _live_twice),
     ("one life", lambda e: e.events.clear()),
@@ -175,16 +117,16 @@ BREACHES: list[tuple[str, Callable[[Evidence], object]]] = [
     ("workflow agrees", lambda e: e.runs.clear()),
     ("workflow agrees", lambda e: e.runs.update(A=Run("COMPLETED", "failed"))),
     ("workflow agrees", lambda e: e.runs.update(B=Run("RUNNING", None))),
-    ("all has settled", lambda e: _end_as(e, "refunded")),
+    ("all has settled", lambda e: end_as(e, "refunded")),
     ("all has settled", lambda e: setattr(e, "outbox", 1)),
     ("all has settled", lambda e: e.lag.update({0: 1})),
-    ("money", lambda e: _end_as(e, "cancelled")),
+    ("money", lambda e: end_as(e, "cancelled")),
     ("money", _refund_as_well),
     ("money", _charge_twice),
     ("money", _charge_too_much),
     ("payments agree with the bank", lambda e: e.payments.clear()),
     ("payments agree with the bank", _refund_as_well),
-    ("parcels", lambda e: _end_as(e, "failed")),
+    ("parcels", lambda e: end_as(e, "failed")),
     ("parcels", lambda e: e.books.pop()),
     ("parcels", _send_elsewhere),
     ("processes behave", lambda e: e.unexpected.append("worker-1: ended by itself 1 times")),
@@ -193,6 +135,12 @@ BREACHES: list[tuple[str, Callable[[Evidence], object]]] = [
 
 def test_a_good_run_breaks_no_promise() -> None:
     assert judge(good()) == []
+
+
+def test_a_cancel_may_be_refused_once_the_shipment_is_prepared() -> None:
+    evidence = good()
+    _refuse(evidence, 5)
+    assert judge(evidence) == []
 
 
 def test_a_repeat_of_an_event_with_the_same_content_breaks_no_promise() -> None:
@@ -206,31 +154,3 @@ def test_a_broken_promise_is_found(check: str, breach: Callable[[Evidence], obje
     evidence = copy.deepcopy(good())
     breach(evidence)
     assert check in {violation.check for violation in judge(evidence)}
-
-
-@pytest.mark.parametrize(
-    ("faults", "broken"),
-    [
-        ([], True),
-        ([Fault("kill worker", "worker-1", "process", _after(-9), _after(-1))], True),
-        ([Fault("kill kafka", "kafka", "outage", _after(-9), _after(-8))], False),
-        ([Fault("kill kafka", "kafka", "outage", _after(-90), _after(-80))], True),
-    ],
-)
-@pytest.mark.parametrize("how", ["late", "failed"])
-def test_orders_may_miss_their_deadline_only_in_an_outage(
-    faults: list[Fault], broken: bool, how: str
-) -> None:
-    evidence = good()
-    for order_id in ("B", "C"):  # one miss is tolerated
-        evidence.orders[order_id] = evidence.orders["A"]
-        evidence.events[order_id] = evidence.events["A"]
-        evidence.ledger.stories.append(Story("plain", order_id, (), "shipped"))
-    if how == "late":
-        _end_as(evidence, "shipped", seconds=16)
-    else:
-        _end_as(evidence, "failed")
-    for order_id in ("B", "C"):
-        evidence.orders[order_id] = evidence.orders["A"]
-    evidence.faults = faults
-    assert ("in time" in {violation.check for violation in judge(evidence)}) is broken

@@ -1,0 +1,86 @@
+"""What "in time" means: whom it is said of, and when the machine is to blame."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.chaos.evidence import Evidence, Fault, Load, Stall
+from tests.chaos.example import after, end_as, good
+from tests.chaos.judge import judge
+from tests.chaos.ledger import Story
+from tests.chaos.punctuality import cannot_tell
+
+
+def three_miss(how: str) -> Evidence:
+    """Three orders miss; one would be tolerated."""
+    evidence = good()
+    if how == "late":
+        end_as(evidence, "shipped", seconds=16)
+    else:
+        end_as(evidence, "failed")
+    for order_id in ("B", "C"):
+        evidence.orders[order_id] = evidence.orders["A"]
+        evidence.events[order_id] = evidence.events["A"]
+        evidence.ledger.stories.append(Story("plain", order_id, (), "shipped"))
+    return evidence
+
+
+def is_late(evidence: Evidence) -> bool:
+    return "in time" in {violation.check for violation in judge(evidence)}
+
+
+@pytest.mark.parametrize(
+    ("faults", "broken"),
+    [
+        ([], True),
+        ([Fault("kill worker", "worker-1", "process", after(-9), after(-1))], True),
+        ([Fault("kill kafka", "kafka", "outage", after(-9), after(-8))], False),
+        ([Fault("kill kafka", "kafka", "outage", after(-90), after(-80))], True),
+    ],
+)
+@pytest.mark.parametrize("how", ["late", "failed"])
+def test_orders_may_miss_their_deadline_only_in_an_outage(
+    faults: list[Fault], broken: bool, how: str
+) -> None:
+    evidence = three_miss(how)
+    evidence.faults = faults
+    assert is_late(evidence) is broken
+
+
+@pytest.mark.parametrize("how", ["late", "failed"])
+@pytest.mark.parametrize(
+    ("stalls", "loads", "excused"),
+    [
+        ([], [Load(after(0), after(20), 0.5, 0.1)], False),
+        ([], [Load(after(0), after(20), 0.5, 0.5)], True),
+        ([], [Load(after(30), after(40), 0.1, 0.9)], False),
+        ([], [Load(after(0), after(3), 0.9, 0.1), Load(after(3), after(6), 0.2, 0.8)], True),
+        ([Stall(after(2), after(3))], [], True),
+        ([Stall(after(-3), after(-2)), Stall(after(40), after(41))], [], False),
+    ],
+)
+def test_a_miss_is_excused_while_the_machine_was_not_there_and_then_nothing_is_shown(
+    stalls: list[Stall], loads: list[Load], excused: bool, how: str
+) -> None:
+    evidence = three_miss(how)
+    evidence.stalls, evidence.loads = stalls, loads
+    assert is_late(evidence) is not excused
+    assert bool(list(cannot_tell(evidence))) is excused
+
+
+def test_a_busy_machine_is_no_doubt_where_nobody_missed() -> None:
+    evidence = good()
+    evidence.loads = [Load(after(0), after(20), 0.1, 0.9)]
+    assert judge(evidence) == []
+    assert list(cannot_tell(evidence)) == []
+
+
+def test_an_order_is_not_in_time_because_the_service_gave_it_more() -> None:
+    evidence = three_miss("late")
+    for order_id, row in evidence.orders.items():
+        evidence.orders[order_id] = replace(row, deadline=after(60))
+    assert not is_late(evidence)  # 15 s after it was received, and a second of slack
+    end_as(evidence, "shipped", seconds=18)
+    for order_id, row in evidence.orders.items():
+        evidence.orders[order_id] = replace(row, deadline=after(60))
+    assert is_late(evidence)
