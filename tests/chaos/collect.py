@@ -3,6 +3,7 @@
 import asyncio
 import json
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import asyncpg
@@ -126,7 +127,8 @@ async def _partitions(bootstrap: str, topic: str) -> list[TopicPartition]:
 
 def _record(read: Any) -> Record:
     headers = {name: value.decode(errors="replace") for name, value in read.headers}
-    return Record(read.topic, read.partition, read.offset, read.key, read.value or b"", headers)
+    at = datetime.fromtimestamp(read.timestamp / 1000, UTC)
+    return Record(read.topic, read.partition, read.offset, read.key, read.value or b"", headers, at)
 
 
 async def _connect(db_url: str) -> asyncpg.Connection:

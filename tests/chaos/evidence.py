@@ -21,6 +21,7 @@ class Record:
     key: bytes | None
     value: bytes
     headers: dict[str, str]
+    at: datetime
 
     @property
     def place(self) -> str:

@@ -40,7 +40,7 @@ def published(event: EventRow, offset: int) -> Record:
         body["command_id"] = event.command_id
     headers = {"ce_id": f"{event.order_id}-{event.sequence}", "ce_type": event.type}
     value = json.dumps(body).encode()
-    return Record("events", 0, offset, event.order_id.encode(), value, headers)
+    return Record("events", 0, offset, event.order_id.encode(), value, headers, event.at)
 
 
 def good() -> Evidence:
@@ -54,11 +54,13 @@ def good() -> Evidence:
     evidence = Evidence()
     evidence.ledger.stories = [Story("plain", "A", ((0, sent[0]),), "shipped")]
     for offset, message in enumerate(sent):
-        evidence.commands.append(Record("commands", 0, offset, message.key, message.value, {}))
+        evidence.commands.append(
+            Record("commands", 0, offset, message.key, message.value, {}, NOON)
+        )
         evidence.ledger.acknowledged.append(Acknowledged(message, 0, 0, offset))
     origin = {"dlt.original.topic": "commands", "dlt.original.partition": "0"}
     headers = {**origin, "dlt.original.offset": "1", "dlt.error.message": "not JSON"}
-    evidence.dead_letters = [Record("dlt", 0, 0, None, b"poison", headers)]
+    evidence.dead_letters = [Record("dlt", 0, 0, None, b"poison", headers, NOON)]
     events = [
         EventRow("A", number, kind, "c1" if number == 1 else None, data, after(number))
         for number, (kind, data) in enumerate(SHIPPED, 1)
@@ -91,7 +93,7 @@ def end_as(evidence: Evidence, state: str, seconds: float = 6) -> None:
 def add(evidence: Evidence, number: int, kind: str, command: dict[str, Any]) -> None:
     """Let a second command come, and be answered by an event in the place of ``number``."""
     value = json.dumps({"order_id": "A", "command_id": "c2", **command}).encode()
-    evidence.commands.append(Record("commands", 0, 2, b"A", value, {}))
+    evidence.commands.append(Record("commands", 0, 2, b"A", value, {}, NOON))
     told = {"command_type": command["type"], "reason": "x", "address": command.get("new_address")}
     events = evidence.events["A"]
     events.insert(number - 1, EventRow("A", number, kind, "c2", told, events[number - 2].at))

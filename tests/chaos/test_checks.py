@@ -30,7 +30,7 @@ def _refuse_without_reason(e: Evidence) -> None:
 
 
 def _lose_the_command(e: Evidence) -> None:
-    e.commands[0] = Record("commands", 0, 0, b"A", e.commands[0].value + b" ", {})
+    e.commands[0] = replace(e.commands[0], value=e.commands[0].value + b" ")
 
 
 def _forget_the_outcome(e: Evidence) -> None:
@@ -46,11 +46,11 @@ def _two_outcomes(e: Evidence) -> None:
 def _bury_a_good_command(e: Evidence) -> None:
     letter = e.dead_letters[0]
     headers = {**letter.headers, "dlt.original.offset": "0"}
-    e.dead_letters.append(Record("dlt", 0, 1, b"A", e.commands[0].value, headers))
+    e.dead_letters.append(Record("dlt", 0, 1, b"A", e.commands[0].value, headers, NOON))
 
 
 def _change_the_letter(e: Evidence) -> None:
-    e.dead_letters[0] = Record("dlt", 0, 0, None, b"other", e.dead_letters[0].headers)
+    e.dead_letters[0] = replace(e.dead_letters[0], value=b"other")
 
 
 def _live_twice(e: Evidence) -> None:
