@@ -1,8 +1,7 @@
 """Checks of what commands led to: done as they asked, and not refused without need."""
 
-import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from tests.chaos.checks import REFUSED, Violation, commands_of
 from tests.chaos.evidence import EventRow, Evidence
@@ -20,13 +19,14 @@ _SAYS: Final = {
 def done_as_asked(evidence: Evidence) -> Iterator[Violation]:
     """The event that a command became says what the command said; a refusal says why."""
     name = "done as asked"
-    bodies = _bodies(evidence)
+    commands, _ = commands_of(evidence)
     for event in _answers(evidence):
-        body = bodies.get(f"{event.order_id}/{event.command_id}")
-        if body is None:
+        command = commands.get(f"{event.order_id}/{event.command_id}")
+        if command is None:
             continue  # found by another check
+        body = command.body
         if event.type == REFUSED:
-            fits = event.data.get("command_type") == body["type"] and event.data.get("reason")
+            fits = event.data.get("command_type") == command.kind and event.data.get("reason")
         else:
             asked, answered = _SAYS[event.type]
             fits = body.get(asked) == event.data.get(answered)
@@ -58,18 +58,6 @@ def refused_with_need(evidence: Evidence) -> Iterator[Violation]:
             if begun and refused in ("cancel", "update-address"):
                 text = f"{refused} was refused before the shipment was prepared"
                 yield Violation("refused with need", order_id, text)
-
-
-def _bodies(evidence: Evidence) -> dict[str, dict[str, Any]]:
-    """Return the first record of every good command by ``order_id/command_id``."""
-    _, bad = commands_of(evidence)
-    bodies: dict[str, dict[str, Any]] = {}
-    for record in evidence.commands:
-        if record.place not in bad:
-            body = json.loads(record.value)
-            key = f"{body['order_id']}/{body.get('command_id') or record.place}"
-            bodies.setdefault(key, body)
-    return bodies
 
 
 def _answers(evidence: Evidence) -> Iterator[EventRow]:

@@ -7,6 +7,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from tests.chaos.evidence import EventRow, Evidence, Record
@@ -49,11 +50,13 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A good command as it stands on the topic."""
+    """A good command as it stands on the topic, where it came first."""
 
     kind: str
     order_id: str
     command_id: str
+    at: datetime
+    body: dict[str, Any]
 
 
 def commands_of(evidence: Evidence) -> tuple[dict[str, Command], dict[str, Record]]:
@@ -71,8 +74,11 @@ def commands_of(evidence: Evidence) -> tuple[dict[str, Command], dict[str, Recor
             bad[record.place] = record
             continue
         body = json.loads(record.value)
-        command = Command(body["type"], body["order_id"], body.get("command_id") or record.place)
-        good[f"{command.order_id}/{command.command_id}"] = command
+        order_id, command_id = body["order_id"], body.get("command_id") or record.place
+        command = Command(body["type"], order_id, command_id, record.at, body)
+        earlier = good.setdefault(f"{order_id}/{command_id}", command)
+        if command.at < earlier.at:
+            good[f"{order_id}/{command_id}"] = command
     return good, bad
 
 

@@ -86,8 +86,8 @@ async def lag(places: Places) -> dict[int, int]:
     }
 
 
-async def unsettled(places: Places) -> str:
-    """Return in words what is still in motion, empty when nothing is."""
+async def unsettled(places: Places) -> dict[str, int]:
+    """Return how much of what is still in motion; empty when nothing is."""
     waiting = sum((await lag(places)).values())
     connection = await _connect(places.db_url)
     try:
@@ -108,7 +108,7 @@ async def unsettled(places: Places) -> str:
         "outbox rows": outbox,
         "running workflows": found.count,
     }
-    return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+    return {what: count for what, count in counts.items() if count}
 
 
 _IS_ORDER: Final = "WorkflowType = 'OrderWorkflow'"

@@ -14,6 +14,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from tests.chaos.ledger import Acknowledged, Ledger, Message, Story
+from tests.chaos.pace import Pace
 
 API_TRIES_SECONDS: Final = 30.0
 _LATER: Final = 500
@@ -53,15 +54,17 @@ class Driver:
     ) -> None:
         await self._exit.aclose()
 
-    async def play(self, stories: Iterator[Story], seconds: float, chance: random.Random) -> None:
-        """Begin stories for ``seconds``, at random moments; return when all have been told."""
-        ends = time.monotonic() + seconds
+    async def play(
+        self, stories: Iterator[Story], ends: float, chance: random.Random, pace: Pace
+    ) -> None:
+        """Begin stories at random moments until ``ends``; return when all have been told."""
         async with asyncio.TaskGroup() as group:
             while time.monotonic() < ends:
                 story = next(stories)
                 self.ledger.stories.append(story)
                 group.create_task(self._tell(story))
                 await asyncio.sleep(chance.expovariate(self._rate))
+                await pace.room(ends)
 
     async def _tell(self, story: Story) -> None:
         for pause, message in story.steps:

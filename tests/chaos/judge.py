@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from tests.chaos import answers, checks, money, punctuality
+from tests.chaos import answers, checks, money, punctuality, takeover
 from tests.chaos.checks import Check, Violation
 from tests.chaos.evidence import DID_NOT_FIRE, Evidence
 from tests.chaos.plan import KINDS
@@ -25,6 +25,7 @@ ALL: Final[dict[str, Check]] = {
     "payments agree with the bank": money.payments_agree_with_the_bank,
     "parcels": money.parcels_agree_with_the_carrier,
     "in time": punctuality.in_time,
+    "goes on": takeover.goes_on,
     "processes behave": checks.nothing_unexpected,
 }
 """The order of the report. Each yields violations under its own name."""

@@ -50,8 +50,24 @@ class Acknowledged:
 
 @dataclass(slots=True)
 class Ledger:
-    """What the driver knows at the end. ``unclear``: sent, never acknowledged, may stand or not."""
+    """What the driver knows at the end.
+
+    ``unclear``: sent, never acknowledged, may stand or not. ``held_seconds``: how long it began
+    no story because too much was in motion.
+    """
 
     stories: list[Story] = field(default_factory=list)
     acknowledged: list[Acknowledged] = field(default_factory=list)
     unclear: list[tuple[Message, str]] = field(default_factory=list)
+    held_seconds: float = 0.0
+
+    def due(self) -> set[tuple[str, str]]:
+        """Return the commands that must have an outcome, each once however often it was sent."""
+        return {
+            (
+                ack.message.order_id,
+                ack.message.command_id or f"{ack.partition}-{ack.offset}",
+            )
+            for ack in self.acknowledged
+            if ack.message.kind != "poison"
+        }

@@ -7,7 +7,6 @@ shared, a late order says something about the service only when the machine was 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -22,21 +21,8 @@ carries all links, stood still."""
 SAMPLE_SECONDS: Final = 1.0
 
 
-@contextlib.asynccontextmanager
-async def watched(stalls: list[Stall], loads: list[Load]) -> AsyncIterator[None]:
-    """Note down stalls and loads while the block runs."""
-    watchers = [asyncio.create_task(_stalls(stalls)), asyncio.create_task(_loads(loads))]
-    try:
-        yield
-    finally:
-        for watcher in watchers:
-            watcher.cancel()
-        for ended in await asyncio.gather(*watchers, return_exceptions=True):
-            if isinstance(ended, Exception):
-                raise ended
-
-
-async def _stalls(stalls: list[Stall]) -> None:
+async def watch_clock(stalls: list[Stall]) -> None:
+    """Note down when everything stood still, on and on."""
     while True:
         before = time.monotonic()
         await asyncio.sleep(TICK_SECONDS)
@@ -46,7 +32,8 @@ async def _stalls(stalls: list[Stall]) -> None:
             stalls.append(Stall(now - timedelta(seconds=late), now))
 
 
-async def _loads(loads: list[Load]) -> None:
+async def watch_cores(loads: list[Load]) -> None:
+    """Note down who used the cores, on and on."""
     begin, busy, ours = datetime.now(UTC), _busy(), await asyncio.to_thread(_ours)
     while True:
         await asyncio.sleep(SAMPLE_SECONDS)

@@ -54,9 +54,9 @@ class Tally:
         """Return those that missed although the machine was there for them."""
         return sorted(set(self.missed) - set(self.excused))
 
-    def too_many(self, missed: list[str], befell: Befell) -> bool:
+    def too_many(self, missed: list[str], what: Befell) -> bool:
         """Tell whether more of these orders missed than may."""
-        return len(missed) > max(1, math.floor(TOLERATED[befell] * self.orders))
+        return len(missed) > max(1, math.floor(TOLERATED[what] * self.orders))
 
 
 def tallies(evidence: Evidence) -> dict[Befell, Tally]:
@@ -64,17 +64,17 @@ def tallies(evidence: Evidence) -> dict[Befell, Tally]:
     counted: dict[Befell, Tally] = {"calm": Tally(), "process": Tally(), "outage": Tally()}
     to_ship = {s.order_id for s in evidence.ledger.stories if s.expected == "shipped"}
     for order_id, events in evidence.events.items():
-        times = _times(events)
+        span = times(events)
         row = evidence.orders.get(order_id)
-        if times is None or row is None:
+        if span is None or row is None:
             continue
-        tally = counted[_befell(evidence, *times)]
+        tally = counted[befell(evidence, *span)]
         tally.orders += 1
-        if not _left_to_a_person(events) and times[1] > _due(events, row):
+        if not _left_to_a_person(events) and span[1] > _due(events, row):
             tally.late.append(order_id)
         if order_id in to_ship and row.state == "failed":
             tally.lost.append(order_id)
-        if _is_excused(evidence, *times):
+        if _is_excused(evidence, *span):
             tally.excused.append(order_id)
     return counted
 
@@ -82,19 +82,19 @@ def tallies(evidence: Evidence) -> dict[Befell, Tally]:
 def in_time(evidence: Evidence) -> Iterator[Violation]:
     """Orders that no outage touched are decided in time, and shipped where they can be."""
     counted = tallies(evidence)
-    for befell in TOLERATED:
-        tally = counted[befell]
-        if tally.too_many(tally.held_against, befell):
-            yield Violation("in time", befell, _told(tally, tally.held_against))
+    for what in TOLERATED:
+        tally = counted[what]
+        if tally.too_many(tally.held_against, what):
+            yield Violation("in time", what, _told(tally, tally.held_against))
 
 
 def cannot_tell(evidence: Evidence) -> Iterator[str]:
     """Yield for whom it has not been shown that orders are in time, for want of the machine."""
     counted = tallies(evidence)
-    for befell in TOLERATED:
-        tally = counted[befell]
-        if tally.too_many(tally.missed, befell) and not tally.too_many(tally.held_against, befell):
-            yield f"in time ({befell}): the machine was busy while {_told(tally, tally.missed)}"
+    for what in TOLERATED:
+        tally = counted[what]
+        if tally.too_many(tally.missed, what) and not tally.too_many(tally.held_against, what):
+            yield f"in time ({what}): the machine was busy while {_told(tally, tally.missed)}"
 
 
 def _told(tally: Tally, missed: list[str]) -> str:
@@ -106,7 +106,8 @@ def _told(tally: Tally, missed: list[str]) -> str:
     )
 
 
-def _times(events: list[EventRow]) -> tuple[datetime, datetime] | None:
+def times(events: list[EventRow]) -> tuple[datetime, datetime] | None:
+    """Return when an order was received and when it ended, if both have happened."""
     begin = [event.at for event in events if event.type == "order.received"]
     end = [event.at for event in events if event.type in TERMINAL]
     return (begin[0], end[0]) if begin and end else None
@@ -126,7 +127,8 @@ def _left_to_a_person(events: list[EventRow]) -> bool:
     return "order.review_requested" in types and "order.approved" not in types
 
 
-def _befell(evidence: Evidence, begin: datetime, end: datetime) -> Befell:
+def befell(evidence: Evidence, begin: datetime, end: datetime) -> Befell:
+    """Return the worst that happened between two moments, its aftermath included."""
     reaches = {
         fault.reach
         for fault in evidence.faults

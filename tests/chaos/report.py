@@ -3,11 +3,13 @@
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 
 from tests.chaos.checks import Violation
 from tests.chaos.evidence import Evidence
 from tests.chaos.judge import ALL
 from tests.chaos.punctuality import tallies
+from tests.chaos.takeover import longest_waits
 
 SHOWN = 5
 
@@ -31,7 +33,7 @@ def _did(evidence: Evidence) -> Iterator[str]:
     yield ""
     yield (
         f"Sent: {len(ledger.stories)} stories, {len(ledger.acknowledged)} commands acknowledged, "
-        f"{len(ledger.unclear)} never acknowledged"
+        f"{len(ledger.unclear)} never acknowledged; held back for {ledger.held_seconds:.0f} s"
     )
     yield f"  {_counts(kinds)}"
 
@@ -68,6 +70,24 @@ def _ended(evidence: Evidence) -> Iterator[str]:
             f"{len(tally.lost)} failed that could have been shipped; of those that missed "
             f"{len(set(tally.missed) & set(tally.excused))} while the machine was busy elsewhere"
         )
+    yield from _takeover(evidence)
+
+
+def _takeover(evidence: Evidence) -> Iterator[str]:
+    waits = longest_waits(evidence)
+    touched, control = sorted(waits.touched.values()), sorted(waits.control.values())
+    yield (
+        f"Longest wait for an event: {_most(touched)} of {len(touched)} orders under way when a "
+        f"worker was killed, {_most(control)} of {len(control)} others; "
+        f"{len(waits.too_long)} waited longer than {waits.limit.total_seconds():.1f} s"
+    )
+
+
+def _most(waits: Sequence[timedelta]) -> str:
+    if not waits:
+        return "-"
+    middle, most = waits[len(waits) // 2], waits[-1]
+    return f"median {middle.total_seconds():.1f} s, most {most.total_seconds():.1f} s,"
 
 
 def _machine(evidence: Evidence) -> Iterator[str]:

@@ -12,13 +12,18 @@ from typing import Final
 from tests.chaos.collect import collect, unsettled
 from tests.chaos.driver import Driver
 from tests.chaos.evidence import Evidence
-from tests.chaos.machine import watched
+from tests.chaos.machine import watch_clock, watch_cores
+from tests.chaos.meanwhile import meanwhile
+from tests.chaos.pace import Pace
 from tests.chaos.plan import KINDS, inflict, plan
 from tests.chaos.stories import stories
 from tests.chaos.world import World, running_world
 
 SETTLE_SECONDS: Final = 120.0
-"""Longer than anything an order may wait for, with reviews and early commands shortened."""
+"""Nothing may stand still so long. Longer than anything an order may wait for, with reviews and
+early commands shortened."""
+SETTLE_MOST_SECONDS: Final = 600.0
+"""For a backlog that shrinks, on a machine that is very busy."""
 WARM_UP_SHARE: Final = 0.1
 """Of the load's time, before the first fault: how it goes when all is calm."""
 TELL_EVERY_SECONDS: Final = 15.0
@@ -46,7 +51,7 @@ async def run(options: Options, say: Callable[[str], None]) -> Evidence:
         at = (places.bootstrap, places.commands_topic, world.api_url)
         async with Driver(*at, options.rate) as driver:
             evidence.ledger = driver.ledger
-            async with watched(evidence.stalls, evidence.loads):
+            async with meanwhile(watch_clock(evidence.stalls), watch_cores(evidence.loads)):
                 await _trouble_under_load(world, driver, options, evidence, say)
                 await _settle(world, options.settle_seconds, say)
         await collect(places, evidence)
@@ -64,17 +69,12 @@ async def _trouble_under_load(
     evidence: Evidence,
     say: Callable[[str], None],
 ) -> None:
-    seconds = options.minutes * 60
-    ends = time.monotonic() + seconds
-    telling = asyncio.create_task(_tell(driver, ends, say))
-    try:
-        async with asyncio.TaskGroup() as group:
-            told = stories(options.seed)
-            group.create_task(driver.play(told, seconds, random.Random(options.seed)))
-            group.create_task(_break(world, options, ends, evidence, say))
-    finally:
-        telling.cancel()
-        await asyncio.gather(telling, return_exceptions=True)
+    ends = time.monotonic() + options.minutes * 60
+    pace = Pace(world.places.db_url, driver.ledger)
+    chance = random.Random(options.seed)
+    async with meanwhile(_tell(driver, ends, say), pace.watch()), asyncio.TaskGroup() as group:
+        group.create_task(driver.play(stories(options.seed), ends, chance, pace))
+        group.create_task(_break(world, options, ends, evidence, say))
 
 
 async def _break(
@@ -107,11 +107,15 @@ async def _tell(driver: Driver, ends: float, say: Callable[[str], None]) -> None
 
 
 async def _settle(world: World, seconds: float, say: Callable[[str], None]) -> None:
-    """Wait until nothing is in motion any more, or has been for too long."""
-    gives_up = time.monotonic() + seconds
-    while what := await unsettled(world.places):
-        if time.monotonic() > gives_up:
-            say(f"not settled after {seconds:.0f} s: {what}")
+    """Wait until nothing is in motion any more; give up when for ``seconds`` nothing got less."""
+    gives_up = time.monotonic() + SETTLE_MOST_SECONDS
+    until, least = 0.0, 0
+    while left := await unsettled(world.places):
+        what = ", ".join(f"{count} {name}" for name, count in left.items())
+        if not until or sum(left.values()) < least:
+            until, least = time.monotonic() + seconds, sum(left.values())
+        if time.monotonic() > min(until, gives_up):
+            say(f"not settled: {what}")
             return
         say(f"settling: {what}")
         await asyncio.sleep(3)
