@@ -1,13 +1,14 @@
 """``python -m tests.chaos.find_bugs``: does chaos find what is known to be wrong?
 
 One run for each planted bug, with the faults that bring it to light. Exit code 0 when a check
-that should find the bug did, for each of them.
+that should find the bug did, for each of them; with ``--control`` when none did without it.
 """
 
 import asyncio
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -29,26 +30,41 @@ def main(
     seed: Annotated[int, typer.Option(help="Of stories and faults.")] = 1,
     minutes: Annotated[float, typer.Option(min=0.2, help="Load for each bug.")] = 1.0,
     rate: Annotated[float, typer.Option(min=0.1, help="Orders a second.")] = 3.0,
+    control: Annotated[bool, typer.Option(help="The same runs without the bugs.")] = False,
 ) -> None:
-    """Plant one bug after the other and see which check finds it."""
-    lines = ["| bug | found by | not found by |", "|---|---|---|"]
-    missed = []
+    """Plant one bug after the other and see which check finds it.
+
+    As a control no bug is planted, and no check that should find one may find anything.
+    """
+    lines = ["| bug | found by | also | load, s | to the verdict, s |", "|---|---|---|---|---|"]
+    wrong = []
     for name in bugs or BUGS:
-        found = _find(name, seed, minutes, rate)
-        due = BUGS[name].caught_by
-        if not found & due:
-            missed.append(name)
-        lines.append(f"| {name} | {_join(found & due) or 'NOTHING'} | {_join(due - found)} |")
+        began = time.monotonic()
+        found = _find(name, seed, minutes, rate, planted=not control)
+        due = BUGS[name].caught_by & found
+        if bool(due) is control:
+            wrong.append(name)
+        seconds = f"{60 * minutes:.0f} | {time.monotonic() - began:.0f}"
+        label = f"(without {name})" if control else name
+        lines.append(f"| {label} | {_join(due) or 'nothing'} | {_join(found - due)} | {seconds} |")
         print(lines[-1], flush=True)
     print("\n".join(lines))
-    print(f"Missed: {_join(set(missed))}" if missed else "All were found.")
-    raise typer.Exit(1 if missed else 0)
+    told = "Found without a bug" if control else "Missed"
+    print(f"{told}: {', '.join(wrong)}" if wrong else "As it should be.")
+    raise typer.Exit(1 if wrong else 0)
 
 
-def _find(name: str, seed: int, minutes: float, rate: float) -> set[str]:
+def _find(name: str, seed: int, minutes: float, rate: float, *, planted: bool) -> set[str]:
+    bug = BUGS[name]
     directory = Path(tempfile.mkdtemp(prefix="orders-chaos-"))
     options = Options(
-        seed, minutes, rate, directory, BUGS[name].kinds, name, settle_seconds=SETTLE_SECONDS
+        seed,
+        minutes,
+        rate,
+        directory,
+        bug.kinds,
+        name if planted else None,
+        settle_seconds=SETTLE_SECONDS,
     )
     try:
         evidence = asyncio.run(run(options, lambda text: print(f"{name}: {text}", flush=True)))
@@ -56,7 +72,7 @@ def _find(name: str, seed: int, minutes: float, rate: float) -> set[str]:
         shutil.rmtree(directory, ignore_errors=True)
     violations = judge(evidence)
     for violation in violations:
-        if violation.check in BUGS[name].caught_by:
+        if violation.check in bug.caught_by:
             print(f"{name}: {violation.check}: {violation.subject}: {violation.text}"[:240])
     return {violation.check for violation in violations}
 

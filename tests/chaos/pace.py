@@ -50,7 +50,7 @@ class Pace:
 
     async def _watch(self, connection: asyncpg.Connection) -> None:
         while True:
-            counts = await connection.fetchrow(_COUNT, timeout=5)
+            (counts,) = await connection.fetch(_COUNT, timeout=5)
             waiting = len(self._ledger.due()) - counts["outcomes"]
             if waiting + counts["open_orders"] < MOST_IN_MOTION:
                 self._room.set()

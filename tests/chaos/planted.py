@@ -185,5 +185,5 @@ BUGS: Final[dict[str, Bug]] = {
         ("freeze relay", "freeze kafka", "kill kafka"),
     ),
     "reject-duplicate-only": Bug(_reject_duplicate_only, frozenset({"one life"})),
-    "sticky-time-out-default": Bug(_sticky_time_out_default, frozenset({"in time"})),
+    "sticky-time-out-default": Bug(_sticky_time_out_default, frozenset({"goes on"})),
 }
