@@ -29,7 +29,6 @@ def main(
     bugs: Annotated[list[str] | None, typer.Argument(help="None: all of them.")] = None,
     seed: Annotated[int, typer.Option(help="Of stories and faults.")] = 1,
     minutes: Annotated[float, typer.Option(min=0.2, help="Load for each bug.")] = 1.0,
-    rate: Annotated[float, typer.Option(min=0.1, help="Orders a second.")] = 3.0,
     control: Annotated[bool, typer.Option(help="The same runs without the bugs.")] = False,
 ) -> None:
     """Plant one bug after the other and see which check finds it.
@@ -40,7 +39,7 @@ def main(
     wrong = []
     for name in bugs or BUGS:
         began = time.monotonic()
-        found = _find(name, seed, minutes, rate, planted=not control)
+        found = _find(name, seed, minutes, planted=not control)
         due = BUGS[name].caught_by & found
         if bool(due) is control:
             wrong.append(name)
@@ -54,16 +53,17 @@ def main(
     raise typer.Exit(1 if wrong else 0)
 
 
-def _find(name: str, seed: int, minutes: float, rate: float, *, planted: bool) -> set[str]:
+def _find(name: str, seed: int, minutes: float, *, planted: bool) -> set[str]:
     bug = BUGS[name]
     directory = Path(tempfile.mkdtemp(prefix="orders-chaos-"))
     options = Options(
         seed,
         minutes,
-        rate,
+        bug.rate,
         directory,
         bug.kinds,
         name if planted else None,
+        bug.stories,
         settle_seconds=SETTLE_SECONDS,
     )
     try:

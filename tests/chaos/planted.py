@@ -150,13 +150,17 @@ def _sticky_time_out_default() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Bug:
-    """``caught_by``: the checks that may find it. ``kinds``: the faults that bring it to light,
-    which a run that looks for this bug alone makes; none: flaky partners are enough.
+    """``caught_by``: the checks that may find it.
+
+    ``kinds``, ``stories``: the faults and the stories that bring it to light, which a run that
+    looks for this bug alone makes; without ``stories``: all of them. ``rate``: of that run.
     """
 
     plant: Callable[[], None]
     caught_by: frozenset[str]
     kinds: tuple[str, ...] = ("kill worker",)
+    stories: tuple[str, ...] = ()
+    rate: float = 3.0
 
 
 BUGS: Final[dict[str, Bug]] = {
@@ -185,5 +189,10 @@ BUGS: Final[dict[str, Bug]] = {
         ("freeze relay", "freeze kafka", "kill kafka"),
     ),
     "reject-duplicate-only": Bug(_reject_duplicate_only, frozenset({"one life"})),
-    "sticky-time-out-default": Bug(_sticky_time_out_default, frozenset({"goes on"})),
+    "sticky-time-out-default": Bug(
+        _sticky_time_out_default,
+        frozenset({"goes on"}),
+        stories=("approved",),  # while nothing else is to be done, only the sticky queue is in play
+        rate=1.0,
+    ),
 }

@@ -31,7 +31,11 @@ TELL_EVERY_SECONDS: Final = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to run. ``kinds``: the faults to choose from; ``bug``: a planted bug, or none."""
+    """What to run.
+
+    ``kinds``: the faults to choose from; ``stories``: the only ones to be told, none: all;
+    ``bug``: a planted bug, or none.
+    """
 
     seed: int
     minutes: float
@@ -39,6 +43,7 @@ class Options:
     directory: Path
     kinds: tuple[str, ...] = tuple(KINDS)
     bug: str | None = None
+    stories: tuple[str, ...] = ()
     settle_seconds: float = SETTLE_SECONDS
 
 
@@ -73,7 +78,8 @@ async def _trouble_under_load(
     pace = Pace(world.places.db_url, driver.ledger)
     chance = random.Random(options.seed)
     async with meanwhile(_tell(driver, ends, say), pace.watch()), asyncio.TaskGroup() as group:
-        group.create_task(driver.play(stories(options.seed), ends, chance, pace))
+        told = stories(options.seed, options.stories)
+        group.create_task(driver.play(told, ends, chance, pace))
         group.create_task(_break(world, options, ends, evidence, say))
 
 

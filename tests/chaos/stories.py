@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
@@ -121,7 +121,7 @@ def _cancelled_late(o: _Order) -> Story:
 
 
 def _approved(o: _Order) -> Story:
-    steps = ((0, o.start(_DEAR)), (o.pause(0, 5), o.approve()))
+    steps = ((0, o.start(_DEAR)), (o.pause(0, REVIEW_TIMEOUT_SECONDS - 4), o.approve()))
     return Story("approved", o.id, steps, "shipped")
 
 
@@ -207,12 +207,16 @@ _WEIGHTS: Final[dict[Callable[[_Order], Story], int]] = {
 }
 
 
-def stories(seed: int) -> Iterator[Story]:
-    """Yield stories without end, the same ones for the same seed."""
+def stories(seed: int, only: Collection[str] = ()) -> Iterator[Story]:
+    """Yield stories without end, the same ones for the same seed; ``only`` those so called."""
     chance = random.Random(seed)
-    makers, weights = list(_WEIGHTS), list(_WEIGHTS.values())
+    weights = {
+        make: weight
+        for make, weight in _WEIGHTS.items()
+        if not only or make.__name__.removeprefix("_") in only
+    }
     number = 0
     while True:
         number += 1
-        make = chance.choices(makers, weights)[0]
+        make = chance.choices(list(weights), list(weights.values()))[0]
         yield make(_Order(chance, f"X{seed}-{number}"))
