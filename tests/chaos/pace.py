@@ -10,8 +10,9 @@ import asyncpg
 from tests.chaos.ledger import Ledger
 
 MOST_IN_MOTION: Final = 60
-"""Orders under way and commands without an outcome; a dozen when all is well at 3 orders a second,
-some thirty more in an outage of ten seconds."""
+"""Orders under way and commands without an outcome. Well above what is admitted at once
+(``world.ADMITTED``), so that some have to wait after an outage; not so many that a slow machine
+works on them for minutes."""
 LOOK_EVERY_SECONDS: Final = 1.0
 
 _COUNT: Final = """

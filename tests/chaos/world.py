@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 from devstack import Endpoints, Stack, free_port
-from ingest.processes import STOP_GRACE_SECONDS, Role, running
+from ingest.processes import STOP_GRACE_SECONDS, Role, RoleFailed, running
 from ingest.topics import create_topics
 from persistence.migrate import migrate
 from tests.chaos import crash_points
@@ -31,6 +31,9 @@ DEAD_LETTERS: Final = "orders.commands-dlt"
 GROUP: Final = "order-ingest"
 
 ROLES: Final = ("ingest-1", "ingest-2", "worker-1", "worker-2", "relay-1", "relay-2", "api-1")
+
+ADMITTED: Final = 20
+"""Few, so that starts have to wait for room: after each outage, and on a slow machine."""
 
 Say = Callable[[str], None]
 
@@ -59,7 +62,12 @@ class RoleProcess(Role):
     async def start(self) -> None:
         """Start, and tell ``until_up``."""
         self._up.clear()
-        await super().start()
+        try:
+            await super().start()
+        except RoleFailed as failure:
+            # A server that we took away: it is up to the supervisor to try again.
+            self.asked_to_end += "does not answer" in str(failure)
+            raise
         self._up.set()
 
     async def until_up(self) -> None:
@@ -184,6 +192,7 @@ def _environment(
         "API_PORT": str(api_port),
         "API_URL": f"http://127.0.0.1:{api_port}",
         "WORKFLOW_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS),
+        "MAX_ORDERS_IN_MOTION": str(ADMITTED),
         "EARLY_COMMAND_TTL_SECONDS": str(EARLY_TTL_SECONDS),
         "REVIEW_POLICY": "above",
         "REVIEW_ABOVE": str(REVIEW_ABOVE),
