@@ -9,9 +9,10 @@ import asyncpg
 from domain.errors import AlreadyStarted, MoveNotAllowed, Rejected, Unavailable
 from domain.states import State
 
-_TRANSIENT_CLASSES: Final = ("08", "40", "53", "55", "57", "58")
-"""SQLSTATE classes after which the same call may work: connection, rollback, resources, lock
-or statement timeout, operator intervention, system error (PostgreSQL manual, appendix A)."""
+_TRANSIENT: Final = ("08", "25006", "28", "3D000", "40", "53", "55", "57", "58", "XX")
+"""Beginnings of SQLSTATEs after which the same call may work: connection, read-only (a standby
+that is to take over), login, no such database, rollback, resources, lock or statement timeout,
+operator intervention, system and internal error (PostgreSQL manual, appendix A)."""
 
 
 @contextmanager
@@ -31,7 +32,7 @@ def database_errors(order_id: str = "") -> Iterator[None]:
 
 def _translated(error: asyncpg.PostgresError, order_id: str) -> Exception:
     code = error.sqlstate or ""
-    if code[:2] in _TRANSIENT_CLASSES or isinstance(error, asyncpg.PostgresConnectionError):
+    if code.startswith(_TRANSIENT) or isinstance(error, asyncpg.PostgresConnectionError):
         return Unavailable(f"PostgreSQL cannot just now: {error}")
     fields = error.as_dict()
     if code == "OL001":

@@ -16,6 +16,11 @@ from persistence.errors import database_errors
             "cannot switch to state 12; another operation (2) is in progress"
         ),
         asyncpg.AdminShutdownError("terminating connection due to administrator command"),
+        # Servers that are being exchanged, or whose login is.
+        asyncpg.ReadOnlySQLTransactionError("cannot execute INSERT in a read-only transaction"),
+        asyncpg.InvalidPasswordError("password authentication failed"),
+        asyncpg.InvalidCatalogNameError("database does not exist"),
+        asyncpg.InternalServerError("could not open relation"),
     ],
 )
 def test_a_lost_connection_is_trouble_that_passes(error: Exception) -> None:
