@@ -35,5 +35,14 @@ class Metrics:
             "orders_ingest_rebalances", "Times partitions were taken away", registry=self.registry
         )
 
+    def outcomes(self) -> dict[str, int]:
+        """Return how many commands ended in each way."""
+        return {
+            sample.labels["outcome"]: int(sample.value)
+            for family in self.commands.collect()
+            for sample in family.samples
+            if sample.name.endswith("_total")
+        }
+
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(f"orders_ingest_{name}", text, labels, registry=self.registry)

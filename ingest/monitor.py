@@ -56,6 +56,7 @@ def describe(commands: CommandConsumer) -> dict[str, Any]:
             }
             for outage in away
         ],
+        "commands": commands.metrics.outcomes(),
         "lag": commands.watch.lag,
         "in_flight": commands.lanes.running,
         "held": commands.lanes.held,

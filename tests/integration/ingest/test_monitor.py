@@ -52,6 +52,7 @@ async def test_lag_outcomes_and_waiting_starts_can_be_read_while_it_works(
         assert metrics["orders_ingest_server_away Temporal"] == 0
         state = (await client.get("/ready")).json()
         assert state["waiting_starts"] == 4
+        assert state["commands"] == {"delivered": 2, "dead_lettered": 1}
         assert sum(state["lag"].values()) >= 4
 
 
