@@ -2,9 +2,9 @@
 
     python -m bench.faults [--rounds N] [--quick] [full|flaky ...]
 
-2,000 starts are put on Kafka at once, so that the service is as busy as it lets itself be. With
-``flaky`` each partner call raises with probability 0.33 and hangs with 0.34. The money is counted
-in the partners' own books.
+500 starts at a time are put on Kafka at once, four times, so that the service is as busy as it lets
+itself be. With ``flaky`` each partner call raises with probability 0.33 and hangs with 0.34. The
+money is counted in the partners' own books.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ from bench.service import Service
 from bench.variants import VARIANTS
 
 PART: Final = "faults"
-ORDERS: Final = 2_000
+ORDERS: Final = 500
 QUICK_ORDERS: Final = 100
-ROUNDS: Final = 1
+ROUNDS: Final = 4
 
 
 async def measure(service: Service, orders: int) -> dict[str, object]:

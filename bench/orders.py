@@ -10,6 +10,8 @@ by process. What counts are the ratios within a round: the machine is the same t
 
 import asyncio
 import random
+import statistics
+import time
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -23,6 +25,9 @@ AT_ONCE: Final = 50
 WARM_UP_SECONDS: Final = 8.0
 SECONDS: Final = 15.0
 ROUNDS: Final = 5
+COMMITS: Final = 100
+_WRITTEN: Final = "select pg_current_wal_lsn() - '0/0'::pg_lsn"
+_COMMIT: Final = "select pg_logical_emit_message(true, 'bench', 'x')"
 
 
 async def measure(variant: Variant, warm_up: float, seconds: float) -> dict[str, Any]:
@@ -30,17 +35,38 @@ async def measure(variant: Variant, warm_up: float, seconds: float) -> dict[str,
     async with Closed(variant.one, AT_ONCE, "B") as load:
         await load.pass_time(warm_up)
         meter = await variant.meter()
+        before = await _written(variant)
         done = await load.pass_time(seconds)
         usage = meter.usage()
-    events, tasks = await history_of(variant, "B-1")
+        written = await _written(variant) - before
     return {
         "orders": done,
         "rate": done / usage.seconds,
         "cpu_an_order": usage.total / done,
-        "events": events,
-        "tasks": tasks,
+        "wal_bytes_an_order": written / done,
+        "commit_seconds": await _commit_seconds(variant),
+        **await history_of(variant, "B-1"),
         "usage": asdict(usage),
     }
+
+
+async def _written(variant: Variant) -> int:
+    """Return how many bytes PostgreSQL has logged."""
+    if variant.service is None:
+        return 0
+    return int(await variant.service.db.fetchval(_WRITTEN))
+
+
+async def _commit_seconds(variant: Variant) -> float:
+    """Return how long a commit takes that has nothing to do but reach the disk."""
+    if variant.service is None:
+        return 0.0
+    taken = []
+    for _ in range(COMMITS):
+        began = time.perf_counter()
+        await variant.service.db.execute(_COMMIT)
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken)
 
 
 async def rounds(given: Options) -> None:

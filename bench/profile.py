@@ -2,9 +2,9 @@
 
     python -m bench.profile [--quick] [worker|ingest|relay ...]
 
-py-spy looks 200 times a second at what the process's Python threads do; work outside of Python
-(Temporal's core, which is Rust, has threads of its own) is seen as time of threads only. Kept are
-the graphs as SVG, and which functions and packages the samples were in.
+py-spy looks 200 times a second at the thread that runs Python (holds the GIL). Work outside of
+Python, such as Temporal's core, which is Rust, is not seen but as time of threads. Kept are the
+graphs as SVG, and which functions and packages the samples were in.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ async def record(pid: int, form: str, file: Path, seconds: int) -> None:
     program = Path(sysconfig.get_path("scripts")) / "py-spy"
     spy = await asyncio.create_subprocess_exec(
         *(str(program), "record", "--pid", str(pid), "--rate", "200"),
-        *("--duration", str(seconds), "--format", form, "--output", str(file)),
+        *("--gil", "--duration", str(seconds), "--format", form, "--output", str(file)),
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,
     )

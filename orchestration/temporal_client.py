@@ -26,7 +26,8 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
-from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.contrib.pydantic import PydanticPayloadConverter
+from temporalio.converter import CompositePayloadConverter, DataConverter
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -51,11 +52,30 @@ _NEVER = frozenset({RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.OUT_OF_RANGE})
 """What the server says about a request that it will refuse every time."""
 
 
+_CONVERTERS: Final = tuple(PydanticPayloadConverter().converters.values())
+
+
+class SharedConverter(CompositePayloadConverter):
+    """Pydantic's converter, with one set of type adapters for all that Temporal makes of it.
+
+    Temporal makes one for each workflow and two for each activation; each would build its
+    adapters anew.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(*_CONVERTERS)
+
+
+DATA_CONVERTER: Final = DataConverter(payload_converter_class=SharedConverter)
+
+
 async def connect(host: str, port: int, namespace: str) -> Client:
     """Connect to Temporal; raises ``Unavailable`` when it does not answer."""
     try:
         return await Client.connect(
-            f"{host}:{port}", namespace=namespace, data_converter=pydantic_data_converter
+            f"{host}:{port}",
+            namespace=namespace,
+            data_converter=DATA_CONVERTER,
         )
     except (RPCError, RuntimeError) as error:
         raise Unavailable(f"no Temporal at {host}:{port}: {error}") from error

@@ -1,9 +1,9 @@
 import asyncio
 import random
 
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
+from orchestration.temporal_client import DATA_CONVERTER
 from orchestration.workflows.order import OrderWorkflow
 from orchestration.workflows.shipping import ShippingWorkflow
 from tests.unit.orchestration.orders import Orders
@@ -63,8 +63,6 @@ async def _check_one_truth(orders: Orders, name: str) -> None:
 
 
 async def _replay(orders: Orders) -> None:
-    replayer = Replayer(
-        workflows=[OrderWorkflow, ShippingWorkflow], data_converter=pydantic_data_converter
-    )
+    replayer = Replayer(workflows=[OrderWorkflow, ShippingWorkflow], data_converter=DATA_CONVERTER)
     for history in await orders.histories():
         await replayer.replay_workflow(history)

@@ -12,7 +12,6 @@ import asyncpg
 import pytest
 from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Replayer
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
@@ -20,6 +19,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 from devstack import time_skipping_executable
 from orchestration import gateways
 from orchestration.contract import OrderPolicy
+from orchestration.temporal_client import DATA_CONVERTER
 from orchestration.worker import workers
 from orchestration.workflows.order import OrderWorkflow
 from orchestration.workflows.shipping import ShippingWorkflow
@@ -36,7 +36,7 @@ async def time_skipping(
     """
     executable = time_skipping_executable(tmp_path_factory.mktemp("time-skipping"))
     async with await WorkflowEnvironment.start_time_skipping(
-        data_converter=pydantic_data_converter,
+        data_converter=DATA_CONVERTER,
         test_server_existing_path=str(executable),
         test_server_startup_timeout=timedelta(seconds=120),
     ) as environment:
@@ -62,9 +62,7 @@ async def orders(
     )
     async with serving(made, db_url):
         yield made
-    replayer = Replayer(
-        workflows=[OrderWorkflow, ShippingWorkflow], data_converter=pydantic_data_converter
-    )
+    replayer = Replayer(workflows=[OrderWorkflow, ShippingWorkflow], data_converter=DATA_CONVERTER)
     for history in await made.histories():
         if not _repeated_by_test_server(history):
             await replayer.replay_workflow(history)

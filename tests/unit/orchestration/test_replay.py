@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
+from orchestration.temporal_client import DATA_CONVERTER
 from orchestration.workflows.order import OrderWorkflow
 from orchestration.workflows.shipping import ShippingWorkflow
 from tests.unit.orchestration.orders import NOWHERE, Orders
@@ -103,9 +103,7 @@ def test_every_path_has_been_recorded(path: str) -> None:
 @pytest.mark.parametrize("file", sorted(HISTORIES.glob("*.json")), ids=lambda file: file.stem)
 async def test_a_recorded_history_replays(file: Path) -> None:
     recorded = await asyncio.to_thread(file.read_text)
-    replayer = Replayer(
-        workflows=[OrderWorkflow, ShippingWorkflow], data_converter=pydantic_data_converter
-    )
+    replayer = Replayer(workflows=[OrderWorkflow, ShippingWorkflow], data_converter=DATA_CONVERTER)
     await replayer.replay_workflow(WorkflowHistory.from_json(_workflow_id(file), recorded))
 
 
