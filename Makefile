@@ -22,7 +22,7 @@ test: setup ## Run unit, integration and end-to-end tests over real servers
 chaos: setup ## Kill, freeze and cut parts of the service under load (SEED=, MINUTES=), check every promise
 	@exec $(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
 
-bench: setup $(VENV)/.ready-bench ## Measure, report in docs/bench (PART=orders, faults, ..., board, report; ARGS=--quick)
+bench: setup $(VENV)/.ready-bench ## Measure, report in docs/bench (PART=orders and others, ARGS=--quick)
 	@exec $(BIN)/python -m bench$(if $(PART),.$(PART)) $(ARGS)
 
 $(VENV)/.ready-bench: requirements/bench.lock $(READY)

@@ -1,4 +1,4 @@
-"""Measures everything and makes the report: ``make bench``.
+"""Measures everything, makes the report and docs/scaling.md: ``make bench``.
 
     python -m bench [--quick] [--rounds N] [--fresh]
 
@@ -24,12 +24,18 @@ def main() -> int:
         return 0
     for part in PARTS:
         given = [word for word in arguments if part not in OWN_ARGUMENTS or word == "--quick"]
-        code = subprocess.run([sys.executable, "-m", f"bench.{part}", *given], check=False)
-        if code.returncode:
-            print(f"bench.{part} ended with exit code {code.returncode}", file=sys.stderr)
-            return code.returncode
-    quick = ["--quick"] if "--quick" in arguments else []
-    return subprocess.run([sys.executable, "-m", "bench.report", *quick], check=False).returncode
+        if code := _run(part, *given):
+            print(f"bench.{part} ended with exit code {code}", file=sys.stderr)
+            return code
+    if "--quick" in arguments:
+        return _run("report", "--quick")
+    return _run("report") or _run("scaling")
+
+
+def _run(part: str, *arguments: str) -> int:
+    """Run one part as a program of its own; returns its exit code."""
+    argv = [sys.executable, "-m", f"bench.{part}", *arguments]
+    return subprocess.run(argv, check=False).returncode
 
 
 if __name__ == "__main__":

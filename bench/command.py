@@ -4,6 +4,7 @@ import argparse
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
@@ -48,6 +49,7 @@ class Telling:
     def __init__(self, part: str, total: int, directory: Path) -> None:
         self._part = part
         self._directory = directory
+        self._began = datetime.now(UTC).isoformat(timespec="seconds")
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -75,6 +77,6 @@ class Telling:
 
     def keep(self, run: Run, line: str) -> None:
         """Keep a measurement and tell it."""
-        keep(self._directory, self._part, run)
+        keep(self._directory, self._part, {"began": self._began, **run})
         self._bar.advance(self._task)
         self._bar.console.print(f"{line}  (load average {os.getloadavg()[0]:.1f})")

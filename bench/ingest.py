@@ -211,6 +211,7 @@ async def bare(parts: Parts, count: int) -> Spent:
 async def measure_deliver(count: int, rounds: int, kept: Path) -> None:
     """Print and keep both rates of each round, and the median of their ratios."""
     ways = {"ingest": through_ingest, "bare": bare}
+    began = uuid.uuid4().hex
     ratios = []
     with tempfile.TemporaryDirectory(prefix="bench-ingest-") as directory:
         async with parts(Path(directory)) as both:
@@ -224,7 +225,7 @@ async def measure_deliver(count: int, rounds: int, kept: Path) -> None:
                 ratios.append(spent["ingest"].rate / spent["bare"].rate)
                 for name, of in spent.items():
                     run = {"commands": count, "rate": of.rate, "cpu": of.cpu}
-                    keep(kept, "ingest", {"round": number, "variant": name, **run})
+                    keep(kept, "ingest", {"began": began, "round": number, "variant": name, **run})
                 texts = [
                     f"{name} {of.rate:6,.0f}/s {of.cpu / count * 1e6:4.0f} us CPU a command"
                     for name, of in sorted(spent.items())

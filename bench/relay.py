@@ -136,6 +136,7 @@ async def measure(work: Callable[[], Coroutine[Any, Any, None]]) -> tuple[float,
 async def drain(at: Servers, given: Options) -> None:
     """Print and keep the rates of relay and bare producer, round by round."""
     ratios: list[float] = []
+    began = uuid.uuid4().hex
     print(f"drain: {at.backlog} events of 1 KB, 4 partitions, acks=all")
     for number in range(1, given.rounds + 1):
         rates: dict[str, float] = {}
@@ -143,7 +144,7 @@ async def drain(at: Servers, given: Options) -> None:
             wall, cpu = await one(at)
             rates[name] = at.backlog / wall
             run = {"variant": name, "events": at.backlog, "rate": rates[name], "cpu": cpu}
-            keep(given.directory, "relay", {"round": number, **run})
+            keep(given.directory, "relay", {"began": began, "round": number, **run})
             print(
                 f"  round {number} {name:5}: {rates[name]:7.0f} events/s, "
                 f"{cpu / wall:4.2f} cores, {at.backlog / cpu:7.0f} events per CPU second"

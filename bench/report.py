@@ -15,6 +15,7 @@ from bench.data import KEPT, LOOK, Run, load, machine
 from bench.tables import spread, table
 
 PARTS: Final = ("orders", "faults", "offered", "stored", "ingest", "relay", "rest", "profile")
+"""What ``make bench`` runs, in this order."""
 SECTIONS: Final[dict[str, Callable[[Sequence[Run]], str]]] = {
     "orders": sections.orders,
     "faults": sections.faults,

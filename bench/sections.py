@@ -1,5 +1,6 @@
 """The sections of the report, each from the measurements of one part."""
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
@@ -24,10 +25,19 @@ def by(runs: Sequence[Run], key: str) -> dict[str, list[Run]]:
     return groups
 
 
+def pairs(
+    runs: Sequence[Run], key: str, one: str, other: str, figure: str
+) -> list[tuple[float, float]]:
+    """Return a figure of ``one`` and of ``other`` for each round that has both."""
+    rounds: dict[tuple[str, int], dict[str, float]] = defaultdict(dict)
+    for run in runs:
+        rounds[run.get("began", ""), run["round"]][run[key]] = run[figure]
+    return [(both[one], both[other]) for both in rounds.values() if {one, other} <= both.keys()]
+
+
 def ratios(runs: Sequence[Run], one: str, other: str, figure: str) -> list[float]:
-    """Return ``one`` / ``other`` for each round that has both; rounds follow one another."""
-    pairs = zip(by(runs, "variant")[one], by(runs, "variant")[other], strict=False)
-    return [a[figure] / b[figure] for a, b in pairs]
+    """Return ``one`` / ``other`` for each round that has both."""
+    return [a / b for a, b in pairs(runs, "variant", one, other, figure)]
 
 
 def orders(runs: Sequence[Run]) -> str:
@@ -53,7 +63,7 @@ def orders(runs: Sequence[Run]) -> str:
             goal,
         ]
         for other, goal in (("usual", "1.0, better 1.2"), ("best", "0.7"))
-        if "full" in groups and other in groups
+        if ratios(runs, "full", other, "rate")
     ]
     return f"""## An order beside two skeletons
 
@@ -180,18 +190,18 @@ def stored(runs: Sequence[Run]) -> str:
     groups = by(runs, "size")
     names = {"rows": "10,000 rows wait for review", "review": "10,000 workflows wait for review"}
     order = [size for size in ("0", "100000", "1000000", *names) if size in groups]
-    base = groups.get("0", [])
     rows = []
     for size in order:
-        pairs = list(zip(groups[size], base, strict=False))
+        cpu = [a / b for a, b in pairs(runs, "size", size, "0", "cpu_an_order")] or [math.nan]
+        rate = [a / b for a, b in pairs(runs, "size", size, "0", "rate")] or [math.nan]
         rows.append(
             [
                 names.get(size) or f"{int(size):,} stored",
                 spread([run["cpu_an_order"] * 1000 for run in groups[size]], 0),
-                spread([one["cpu_an_order"] / zero["cpu_an_order"] for one, zero in pairs]),
+                spread(cpu),
                 _ms(groups[size], "PostgreSQL"),
                 _ms(groups[size], "Temporal server"),
-                spread([one["rate"] / zero["rate"] for one, zero in pairs]),
+                spread(rate),
                 len(groups[size]),
             ]
         )

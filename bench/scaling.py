@@ -1,0 +1,164 @@
+"""Writes docs/scaling.md: what it takes for more orders, worked out from what was measured.
+
+    python -m bench.scaling
+
+Every number is a measured one, or stands with the arithmetic that makes it of measured ones.
+"""
+
+import math
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from bench.data import KEPT, Run, load, machine
+from bench.tables import table
+
+FILE: Final = Path("docs/scaling.md")
+RATES: Final = (100, 1_000, 10_000)
+EVENTS: Final = 6
+"""Events of an order that ships."""
+COMMITS: Final = 7
+"""Transactions of an order that ships: one for each event, one for the intent to charge."""
+FULL: Final = 0.6
+"""How busy a core is planned to be: the rest is for bursts and for the loss of one in three."""
+SHARD_FULL: Final = 0.1
+"""How busy a lock is planned to be that orders wait for: at a tenth the wait is small."""
+POWERS: Final = (512, 1024, 2048, 4096, 8192, 16384)
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What one order costs, as measured."""
+
+    cpu: dict[str, float]
+    wal_bytes: float
+    history_bytes: float
+    transitions: float
+    events: float
+    commit_seconds: float
+    relay_events_a_second: float | None
+
+    @classmethod
+    def measured(cls, runs: list[Run], relay: list[Run]) -> "Costs":
+        """Take the medians; raises ``SystemExit`` when nothing was measured."""
+        runs = [run for run in runs if run["variant"] == "full" and "transitions" in run]
+        if not runs:
+            raise SystemExit("nothing measured yet: make bench PART=orders")
+        names = [name for name in runs[0]["usage"]["cpu"] if name != "bench"]
+
+        def middle(figure: str) -> float:
+            return float(statistics.median(run[figure] for run in runs))
+
+        drained = [run["rate"] for run in relay if run["variant"] == "relay"]
+        return cls(
+            cpu={
+                name: statistics.median(
+                    run["usage"]["cpu"][name] / run["orders"] * 1000 for run in runs
+                )
+                for name in names
+            },
+            wal_bytes=middle("wal_bytes_an_order"),
+            history_bytes=middle("history_bytes"),
+            transitions=middle("transitions"),
+            events=middle("events"),
+            commit_seconds=middle("commit_seconds"),
+            relay_events_a_second=statistics.median(drained) if drained else None,
+        )
+
+
+def cores(milliseconds: float, rate: int) -> float:
+    """Return the cores that so many orders a second take, planned at ``FULL``."""
+    return rate * milliseconds / 1000 / FULL
+
+
+def history_shards(costs: Costs, rate: int) -> int:
+    """Return Temporal's history shards: each writes one thing at a time, a commit long."""
+    busy = rate * costs.transitions * costs.commit_seconds
+    return next((power for power in POWERS if power >= busy / SHARD_FULL), POWERS[-1])
+
+
+def partitions(processes: int) -> int:
+    """Return the partitions for so many consumers: twice as many, so that they can grow."""
+    return max(4, 1 << math.ceil(math.log2(2 * processes)))
+
+
+def needs(costs: Costs, rate: int) -> dict[str, Any]:
+    """Return what so many orders a second need."""
+    ingest, worker, relay = (
+        math.ceil(cores(costs.cpu[n], rate)) for n in ("ingest", "worker", "relay")
+    )
+    return {
+        "ingest processes": ingest,
+        "partitions of each topic": partitions(ingest),
+        "worker processes": worker,
+        "relays, and at least as many shards of the outbox": relay,
+        "cores for the Temporal servers": math.ceil(cores(costs.cpu["Temporal server"], rate)),
+        "Temporal history shards": history_shards(costs, rate),
+        "cores for PostgreSQL": math.ceil(cores(costs.cpu["PostgreSQL"], rate)),
+        "commits/s in PostgreSQL": f"{rate * COMMITS:,}",
+        "PostgreSQL's log, MB/s": f"{rate * costs.wal_bytes / 1e6:,.1f}",
+        "new event rows a day, million": f"{rate * EVENTS * 86_400 / 1e6:,.0f}",
+        "cores for Kafka": math.ceil(cores(costs.cpu["Kafka"], rate)),
+        "events/s on Kafka": f"{rate * EVENTS:,}",
+        "Temporal histories, GB a day kept": f"{rate * costs.history_bytes * 86_400 / 1e9:,.0f}",
+    }
+
+
+_TEMPLATE: Final = Path(__file__).with_name("scaling.template.md")
+
+
+def write() -> None:
+    """Write the document."""
+    costs = Costs.measured(load(KEPT, "orders"), load(KEPT, "relay"))
+    cpu, total = costs.cpu, sum(v for name, v in costs.cpu.items() if name != "partners' books")
+    rows = [[name, f"{value:.1f}", f"{value / total:.0%}"] for name, value in cpu.items()]
+    extra = [
+        ["PostgreSQL's log", f"{costs.wal_bytes / 1000:.1f} kB", ""],
+        ["Temporal's histories", f"{costs.history_bytes / 1000:.1f} kB", ""],
+        ["writes of Temporal to its database", f"{costs.transitions:.0f}", ""],
+        ["a commit that only reaches the disk", f"{costs.commit_seconds * 1000:.2f} ms", ""],
+    ]
+    found = {rate: needs(costs, rate) for rate in RATES}
+    kinds = list(found[RATES[0]])
+    relay = costs.relay_events_a_second
+    drained = (
+        f" one by one; from a backlog {relay:,.0f} events/s / {EVENTS} = {relay / EVENTS:,.0f}"
+        if relay
+        else ""
+    )
+    FILE.write_text(
+        _TEMPLATE.read_text().format(
+            cores=machine()["cores"],
+            events=costs.events,
+            event_count=EVENTS,
+            commits=COMMITS,
+            costs=table(["", "CPU ms, or as said", "of all CPU"], [*rows, *extra]),
+            ingest=cpu["ingest"],
+            worker=cpu["worker"],
+            relay=cpu["relay"],
+            ingest_full=1000 / cpu["ingest"],
+            worker_full=1000 / cpu["worker"],
+            relay_full=1000 / cpu["relay"],
+            drained=drained,
+            total=total,
+            total_s=total / 1000,
+            most=2000 / total,
+            temporal_share=cpu["Temporal server"] / total,
+            full=FULL,
+            shard_full=SHARD_FULL,
+            relay_limit=4 * 1000 / cpu["relay"] * FULL,
+            commit_ms=costs.commit_seconds * 1000,
+            commit_s=costs.commit_seconds,
+            transitions=costs.transitions,
+            needs=table(
+                ["orders/s", *(f"{rate:,}" for rate in RATES)],
+                [[kind, *(found[rate][kind] for rate in RATES)] for kind in kinds],
+            ),
+        )
+    )
+    print(FILE)
+
+
+if __name__ == "__main__":
+    write()
