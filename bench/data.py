@@ -42,7 +42,7 @@ def forget(directory: Path, part: str) -> None:
 
 
 def where() -> Run:
-    """Return time and commit of a measurement."""
+    """Return time, commit, command and machine of a measurement."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     )
@@ -50,6 +50,7 @@ def where() -> Run:
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit.stdout.strip(),
         "command": " ".join(_command()),
+        "machine": machine(),
     }
 
 

@@ -95,7 +95,7 @@ def threads(pid: int) -> dict[str, float]:
 
 async def profile(given: Options) -> None:
     """Profile each role in turn under one load."""
-    seconds = 3 if given.quick else SECONDS
+    seconds = 5 if given.quick else SECONDS
     given.directory.mkdir(parents=True, exist_ok=True)
     with Telling(PART, len(given.only), given.directory) as telling:
         async with VARIANTS["full"](telling.now("start")) as variant:

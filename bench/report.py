@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from bench import plots, sections
-from bench.data import KEPT, LOOK, Run, load, machine
+from bench.data import KEPT, LOOK, Run, load
 from bench.tables import spread, table
 
 PARTS: Final = ("orders", "faults", "offered", "stored", "ingest", "relay", "rest", "profile")
@@ -37,24 +37,30 @@ Medians; in brackets the least and the most.
 """
 
 
-def report(directory: Path) -> Path:
-    """Write the report and its plots; return the report's path."""
+def text(directory: Path) -> str:
+    """Return the report of what ``directory`` has."""
     found = {part: load(directory, part) for part in SECTIONS}
-    text = [_HEAD, _machine([run for runs in found.values() for run in runs])]
+    parts = [_HEAD, _machine([run for runs in found.values() for run in runs])]
     for part, make in SECTIONS.items():
         if found[part]:
-            text += [make(found[part]), _made_by(found[part])]
-    if found["offered"]:
-        plots.offered(found["offered"], directory)
-    if found["orders"]:
-        plots.cpu(found["orders"], directory)
+            parts += [make(found[part]), _made_by(found[part])]
+    return "\n".join(parts)
+
+
+def report(directory: Path) -> Path:
+    """Write the report and its plots; return the report's path."""
+    if runs := load(directory, "offered"):
+        plots.offered(runs, directory)
+    if runs := load(directory, "orders"):
+        plots.cpu(runs, directory)
     file = directory / "report.md"
-    file.write_text("\n".join(text))
+    file.write_text(text(directory))
     return file
 
 
 def _machine(runs: Sequence[Run]) -> str:
-    rows = [[name, value] for name, value in machine().items()]
+    newest = max(runs, key=lambda run: run["at"])
+    rows = [[name, value] for name, value in newest["machine"].items()]
     busy = [run["usage"] for run in runs if "usage" in run]
     if busy:
         rows += [

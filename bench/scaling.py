@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from bench.data import KEPT, Run, load, machine
+from bench.data import KEPT, Run, load
 from bench.tables import table
 
 FILE: Final = Path("docs/scaling.md")
@@ -108,9 +108,10 @@ def needs(costs: Costs, rate: int) -> dict[str, Any]:
 _TEMPLATE: Final = Path(__file__).with_name("scaling.template.md")
 
 
-def write() -> None:
-    """Write the document."""
-    costs = Costs.measured(load(KEPT, "orders"), load(KEPT, "relay"))
+def text(directory: Path) -> str:
+    """Return the document, worked out from what ``directory`` has."""
+    orders = load(directory, "orders")
+    costs = Costs.measured(orders, load(directory, "relay"))
     cpu, total = costs.cpu, sum(v for name, v in costs.cpu.items() if name != "partners' books")
     rows = [[name, f"{value:.1f}", f"{value / total:.0%}"] for name, value in cpu.items()]
     extra = [
@@ -127,38 +128,36 @@ def write() -> None:
         if relay
         else ""
     )
-    FILE.write_text(
-        _TEMPLATE.read_text().format(
-            cores=machine()["cores"],
-            events=costs.events,
-            event_count=EVENTS,
-            commits=COMMITS,
-            costs=table(["", "CPU ms, or as said", "of all CPU"], [*rows, *extra]),
-            ingest=cpu["ingest"],
-            worker=cpu["worker"],
-            relay=cpu["relay"],
-            ingest_full=1000 / cpu["ingest"],
-            worker_full=1000 / cpu["worker"],
-            relay_full=1000 / cpu["relay"],
-            drained=drained,
-            total=total,
-            total_s=total / 1000,
-            most=2000 / total,
-            temporal_share=cpu["Temporal server"] / total,
-            full=FULL,
-            shard_full=SHARD_FULL,
-            relay_limit=4 * 1000 / cpu["relay"] * FULL,
-            commit_ms=costs.commit_seconds * 1000,
-            commit_s=costs.commit_seconds,
-            transitions=costs.transitions,
-            needs=table(
-                ["orders/s", *(f"{rate:,}" for rate in RATES)],
-                [[kind, *(found[rate][kind] for rate in RATES)] for kind in kinds],
-            ),
-        )
+    return _TEMPLATE.read_text().format(
+        cores=orders[-1]["machine"]["cores"],
+        events=costs.events,
+        event_count=EVENTS,
+        commits=COMMITS,
+        costs=table(["", "CPU ms, or as said", "of all CPU"], [*rows, *extra]),
+        ingest=cpu["ingest"],
+        worker=cpu["worker"],
+        relay=cpu["relay"],
+        ingest_full=1000 / cpu["ingest"],
+        worker_full=1000 / cpu["worker"],
+        relay_full=1000 / cpu["relay"],
+        drained=drained,
+        total=total,
+        total_s=total / 1000,
+        most=2000 / total,
+        temporal_share=cpu["Temporal server"] / total,
+        full=FULL,
+        shard_full=SHARD_FULL,
+        relay_limit=4 * 1000 / cpu["relay"] * FULL,
+        commit_ms=costs.commit_seconds * 1000,
+        commit_s=costs.commit_seconds,
+        transitions=costs.transitions,
+        needs=table(
+            ["orders/s", *(f"{rate:,}" for rate in RATES)],
+            [[kind, *(found[rate][kind] for rate in RATES)] for kind in kinds],
+        ),
     )
-    print(FILE)
 
 
 if __name__ == "__main__":
-    write()
+    FILE.write_text(text(KEPT))
+    print(FILE)
