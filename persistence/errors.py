@@ -25,7 +25,8 @@ def database_errors(order_id: str = "") -> Iterator[None]:
     except (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         # InternalClientError: a process that was frozen finds its connection ended in the middle
         # of a statement, and the driver's protocol in a state from which it cannot go on.
-        raise Unavailable(f"PostgreSQL does not answer: {error or type(error).__name__}") from error
+        why = str(error) or type(error).__name__
+        raise Unavailable(f"PostgreSQL does not answer: {why}") from error
     except asyncpg.PostgresError as error:
         raise _translated(error, order_id) from error
 

@@ -18,7 +18,10 @@ SHARDS: Final = 4
 
 LEASE_SECONDS: Final = 5
 """A session of a relay that shows no life for so long is ended by another relay. A frozen
-process keeps its connection (its kernel goes on answering), so the lock alone would never go."""
+process keeps its connection (its kernel goes on answering), so the lock alone would never go.
+
+A relay waits as long for an answer before it takes its connection for lost, as one is whose
+packets go nowhere: by then another has its shards."""
 
 _SHARD_LOCK: Final = 0x0B0C5
 _RELAY_LOCK: Final = 0x0B0C6
@@ -46,7 +49,7 @@ class Presence:
     @asynccontextmanager
     async def announce(cls, db_url: str) -> AsyncIterator["Presence"]:
         """Be counted until the end of the block, or of the process."""
-        connection = await connect(db_url, "orders-relay")
+        connection = await connect(db_url, "orders-relay", LEASE_SECONDS)
         try:
             with database_errors():
                 await connection.execute(
@@ -96,7 +99,7 @@ class Shard:
     @asynccontextmanager
     async def hold(cls, db_url: str, number: int) -> AsyncIterator["Shard"]:
         """Hold the shard until the end of the block; raises ``ShardTaken``, ``Unavailable``."""
-        connection = await connect(db_url, f"orders-relay-{number}")
+        connection = await connect(db_url, f"orders-relay-{number}", LEASE_SECONDS)
         try:
             with database_errors():
                 if not await connection.fetchval(

@@ -44,8 +44,13 @@ async def open_pool(db_url: str, application_name: str, size: int) -> asyncpg.Po
         )
 
 
-async def connect(db_url: str, application_name: str, **settings: str) -> asyncpg.Connection:
-    """Open one connection outside of a pool; ``settings`` override the limits.
+async def connect(
+    db_url: str,
+    application_name: str,
+    command_seconds: float = COMMAND_SECONDS,
+    **settings: str,
+) -> asyncpg.Connection:
+    """Open one connection outside of a pool; ``settings`` override the server's limits.
 
     Raises ``Unavailable`` when PostgreSQL does not answer.
     """
@@ -53,7 +58,7 @@ async def connect(db_url: str, application_name: str, **settings: str) -> asyncp
         return await asyncpg.connect(
             db_url,
             timeout=CONNECT_SECONDS,
-            command_timeout=COMMAND_SECONDS,
+            command_timeout=command_seconds,
             server_settings={"application_name": application_name, **LIMITS, **settings},
         )
 

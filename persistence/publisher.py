@@ -58,7 +58,7 @@ class Publisher:
     """The producer of one shard.
 
     ``spent`` after a refusal, because its sequence numbers have a hole then, and after a day:
-    stop it and start another.
+    stop it and start another. ``waiting`` while the broker has not answered.
     ``batch_bytes``: how large its batches are, or how large those of the next one should be.
     """
 
@@ -67,6 +67,7 @@ class Publisher:
         self._topic = topic
         self._ends_at = time.monotonic() + RENEW_SECONDS
         self._refused = False
+        self.waiting = False
         self.batch_bytes = batch_bytes
 
     @property
@@ -112,6 +113,7 @@ class Publisher:
         While the broker is away this waits, however long. Rows of one key go to one partition,
         and a batch is sent only when the one before it is acknowledged.
         """
+        self.waiting = True
         partitions = sorted(await self._producer.partitions_for(self._topic))
         if not partitions:
             raise UnknownTopicOrPartitionError(f"topic {self._topic} has no partitions")
@@ -123,6 +125,7 @@ class Publisher:
         await asyncio.gather(
             *(self._send_to(partition, rows, sent) for partition, rows in of_partition.items())
         )
+        self.waiting = False
         return sent
 
     async def _send_to(self, partition: int, rows: list[asyncpg.Record], sent: Sent) -> None:

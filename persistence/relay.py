@@ -212,9 +212,7 @@ class _Relay:
     ) -> None:
         loop = asyncio.get_running_loop()
         while not ending.is_set():
-            slow = loop.call_later(
-                SLOW_SECONDS, self.waits_for, "Kafka", "no acknowledgement so far"
-            )
+            slow = loop.call_later(SLOW_SECONDS, self._say_if_waiting, publisher)
             try:
                 count = await publish_batch(shard, publisher)
             finally:
@@ -226,6 +224,10 @@ class _Relay:
                 return
             if count < ROWS:
                 await shard.wait(POLL_SECONDS)
+
+    def _say_if_waiting(self, publisher: Publisher) -> None:
+        if publisher.waiting:
+            self.waits_for("Kafka", "no acknowledgement so far")
 
     def waits_for(self, what: str, why: object) -> None:
         """Say it, once until ``_goes_on``."""

@@ -26,3 +26,8 @@ from persistence.errors import database_errors
 def test_a_lost_connection_is_trouble_that_passes(error: Exception) -> None:
     with pytest.raises(Unavailable), database_errors():
         raise error
+
+
+def test_an_error_without_a_text_is_named() -> None:
+    with pytest.raises(Unavailable, match="TimeoutError"), database_errors():
+        raise TimeoutError
