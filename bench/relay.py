@@ -43,6 +43,7 @@ DRAIN_EVENTS: Final = 100_000
 ROUNDS: Final = 3
 LATENCY_RATE: Final = 50
 LATENCY_EVENTS: Final = 1500
+WARM_EVENTS: Final = 100
 OUTBOX_EVENTS: Final = 200_000
 OUTBOX_CHUNK: Final = 250
 OUTBOX_RATE: Final = 2000
@@ -221,7 +222,7 @@ async def latency(at: Servers, given: Options) -> None:
             event = dict(one.headers)["ce_id"].decode()
             arrived[event] = time.time()
             appended[event] = one.timestamp / 1000
-            if len(arrived) == LATENCY_EVENTS:
+            if len(arrived) == WARM_EVENTS + LATENCY_EVENTS:
                 return
 
     consumer = AIOKafkaConsumer(topic, bootstrap_servers=at.bootstrap, auto_offset_reset="earliest")
@@ -229,15 +230,16 @@ async def latency(at: Servers, given: Options) -> None:
     consuming = asyncio.create_task(consume(consumer))
     try:
         async with at.relay(topic):
-            await write_at_rate(at, committed)
+            await write_at_rate(at, {}, WARM_EVENTS)
+            await at.until_published()  # so the relay has started, however long that took
+            await write_at_rate(at, committed, LATENCY_EVENTS)
             await asyncio.wait_for(consuming, 60)
     finally:
         consuming.cancel()
         await asyncio.gather(consuming, return_exceptions=True)
         await consumer.stop()
-    warm = list(committed)[LATENCY_RATE * 3 :]  # the first seconds are the relay's start
     for name, reached in (("topic", appended), ("consumer", arrived)):
-        times = sorted((reached[one] - committed[one]) * 1000 for one in warm)
+        times = sorted((reached[one] - committed[one]) * 1000 for one in committed)
         found = {"p50": times[len(times) // 2], "p99": times[len(times) * 99 // 100]}
         keep(given.directory, "relay", {"variant": f"commit to {name}", **found})
         print(
@@ -247,10 +249,10 @@ async def latency(at: Servers, given: Options) -> None:
         )
 
 
-async def write_at_rate(at: Servers, committed: dict[str, float]) -> None:
+async def write_at_rate(at: Servers, committed: dict[str, float], events: int) -> None:
     """Write single events in even steps and note when each commit returned."""
     start = time.perf_counter()
-    for number in range(LATENCY_EVENTS):
+    for number in range(events):
         await asyncio.sleep(max(0.0, start + number / LATENCY_RATE - time.perf_counter()))
         refused = CommandRejected(command_type="cancel", reason=f"at {datetime.now(UTC)}")
         order_id = f"L-{uuid.uuid4().hex[:12]}"
