@@ -17,10 +17,10 @@ NEVER = {
         values ('A-1', 1, 'order.shipped', '{}', now(), 'new')""",
     "a write happens twice": """
         insert into events (order_id, sequence, type, data, at, key)
-        values ('A-1', 99, 'order.received', '{}', now(), 'received')""",
+        values ('A-1', 13, 'order.received', '{}', now(), 'received')""",
     "a command causes two events": """
         insert into events (order_id, sequence, type, command_id, data, at, key)
-        values ('A-1', 99, 'order.cancelled', 'start-1', '{}', now(), 'new')""",
+        values ('A-1', 13, 'order.cancelled', 'start-1', '{}', now(), 'new')""",
     "an event is number zero": """
         insert into events (order_id, sequence, type, data, at, key)
         values ('B-1', 0, 'order.received', '{}', now(), 'received')""",
@@ -30,6 +30,10 @@ NEVER = {
     "an event's data is no object": """
         insert into events (order_id, sequence, type, data, at, key)
         values ('B-1', 1, 'order.received', '[]', now(), 'received')""",
+    "an event has none before it": """
+        insert into events (order_id, sequence, type, data, at, key)
+        values ('A-1', 99, 'order.command_rejected', '{}', now(), 'new')""",
+    "an order is renamed": "update orders set order_id = 'Z' where order_id = 'A-2'",
     "an order is removed": "delete from orders",
     "an order goes where it may not": "update orders set state = 'validated'",
     "an order is in no known state": "update orders set state = 'lost'",
