@@ -37,6 +37,7 @@ from ingest.dead_letters import DeadLetters, make_producer
 from ingest.decode import decode
 from ingest.handle import CommandHandler
 from ingest.lanes import Bounds, Lanes
+from ingest.log import configure_logging
 from ingest.metrics import Metrics
 from ingest.topics import create_topics
 from orchestration.contract import CommandMessage, OrderPolicy
@@ -245,6 +246,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help=f"a look, kept in {LOOK}")
     given = parser.parse_args()
+    configure_logging("json")  # as the role does: what was delivered is not logged
     count, rounds = (200, 1) if given.quick else (given.commands, given.rounds)
     chosen = given.parts or ["decode", "deliver"]
     if "decode" in chosen:
