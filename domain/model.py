@@ -1,5 +1,6 @@
 """Building blocks that commands and events share: identifiers, text, addresses, items."""
 
+import re
 from typing import Annotated, Final
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
@@ -20,6 +21,11 @@ def _no_control_characters(text: str) -> str:
     if bad is not None:
         raise ValueError(f"control character {ord(bad):#04x} is not allowed")
     return text
+
+
+def is_id(text: str, longest: int) -> bool:
+    """Tell whether ``text`` can be an id of at most ``longest`` characters."""
+    return len(text) <= longest and re.fullmatch(ID_PATTERN, text) is not None
 
 
 OrderId = Annotated[

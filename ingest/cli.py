@@ -1,10 +1,12 @@
 """The command line ``orders``. Heavy modules are imported by the command that needs them."""
 
+import io
+import sys
 from typing import Annotated
 
 import typer
 
-from ingest.client.commands import register
+from ingest.client.commands import AsJson, register
 
 app = typer.Typer(
     name="orders",
@@ -95,19 +97,21 @@ def topics() -> None:
 
 
 @dead_letters.command("list")
-def list_dead_letters() -> None:
+def list_dead_letters(as_json: AsJson = False) -> None:
     """Print a line for each dead letter: id, time, reason."""
     from ingest import program, replay
 
-    raise typer.Exit(program.run_command(replay.list_all))
+    program.run_command(lambda settings: replay.list_all(settings, as_json=as_json))
 
 
 @dead_letters.command("show")
-def show_dead_letter(letter_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+def show_dead_letter(
+    letter_id: Annotated[str, typer.Argument(metavar="ID")], as_json: AsJson = False
+) -> None:
     """Print one dead letter whole: reason, key, headers, value."""
     from ingest import program, replay
 
-    raise typer.Exit(program.run_command(lambda settings: replay.show(settings, letter_id)))
+    program.run_command(lambda settings: replay.show(settings, letter_id, as_json=as_json))
 
 
 @dead_letters.command("replay")
@@ -115,20 +119,22 @@ def replay_dead_letters(
     ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All there are.")] = False,
 ) -> None:
-    """Send dead letters again as commands, with their first id: safe to repeat."""
+    """Send dead letters again as commands.
+
+    They keep their first id, so it is safe to repeat.
+    """
     from ingest import program, replay
 
     if bool(ids) == everything:
         raise typer.BadParameter("name the ids to send again, or give --all")
-    raise typer.Exit(
-        program.run_command(
-            lambda settings: replay.replay(settings, ids or [], everything=everything)
-        )
-    )
+    program.run_command(lambda settings: replay.replay(settings, ids or [], everything=everything))
 
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may know ASCII only
     app()
 
 

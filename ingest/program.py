@@ -15,6 +15,9 @@ from temporalio.client import Client
 
 from domain.errors import OrderError, Unavailable
 from ingest import notify
+from ingest.client.errors import Code, Failed
+from ingest.client.program import exits
+from ingest.client.program import settings as client_settings
 from ingest.log import configure_logging
 from ingest.outage import KAFKA_AWAY
 from ingest.settings import BadSetting, Settings, load_settings
@@ -80,21 +83,20 @@ def run_role(name: str, main: RoleMain) -> int:
     return 1 if last_line else 0
 
 
-def run_command(main: Callable[[Settings], Awaitable[None]]) -> int:
-    """Run a command that talks to the servers and ends by itself; return the exit code.
+def run_command(main: Callable[[Settings], Awaitable[None]]) -> None:
+    """Run a command that talks to the servers and ends by itself.
 
-    1: it could not; the last line of standard error says why. 130: Ctrl-C.
+    Ends the program like the commands of the client: with one line and an exit code.
     """
-    try:
-        settings = load_settings()
+    with exits():
+        settings = client_settings()
         configure_logging(settings.log_format, libraries=False)
-        asyncio.run(_as_coroutine(main(settings)))
-    except (BadSetting, OrderError) as error:
-        print(f"orders: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
+        try:
+            asyncio.run(_as_coroutine(main(settings)))
+        except Unavailable as error:
+            raise Failed(Code.UNREACHABLE, str(error)) from None
+        except OrderError as error:
+            raise Failed(Code.REJECTED, str(error)) from None
 
 
 async def _as_coroutine(work: Awaitable[None]) -> None:

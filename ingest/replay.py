@@ -1,15 +1,18 @@
 """``orders dead-letters``: list them, look at one, send some again."""
 
+import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from aiokafka.errors import KafkaError
 
 from domain.errors import OrderError, Unavailable
+from domain.model import COMMAND_ID_MAX, is_id
+from ingest.client.program import print_json
 from ingest.dead_letters import (
     ATTEMPTS,
     ERROR_CLASS,
@@ -51,6 +54,30 @@ class DeadLetter:
         """Return a header as text; empty when there is none."""
         return (dict(self.record.headers).get(name) or b"").decode("utf-8", "replace")
 
+    @property
+    def command_id(self) -> str:
+        """The id under which the API knows it: the record's own where it can be read."""
+        try:
+            document = json.loads(self.record.value or b"")
+        except (ValueError, RecursionError):
+            return self.id
+        found = document.get("command_id") if isinstance(document, dict) else None
+        return found if isinstance(found, str) and is_id(found, COMMAND_ID_MAX) else self.id
+
+    def document(self, value_shown: int | None = None) -> dict[str, Any]:
+        """Return it as JSON, of its value ``value_shown`` characters at most."""
+        value = _text(self.record.value)
+        return {
+            "id": self.id,
+            "command_id": self.command_id,
+            "written": self.header(ORIGINAL_TIMESTAMP),
+            "attempts": attempts(self.record.headers),
+            "error_class": self.header(ERROR_CLASS),
+            "error": self.header(ERROR_MESSAGE),
+            "key": _text(self.record.key),
+            "value": value and value[:value_shown],
+        }
+
 
 async def read_all(settings: Settings) -> dict[str, DeadLetter]:
     """Return every dead letter by id, oldest first, as the topic stands now.
@@ -67,9 +94,12 @@ async def read_all(settings: Settings) -> dict[str, DeadLetter]:
     return dict(sorted(found.items(), key=lambda item: item[1].record.timestamp))
 
 
-async def list_all(settings: Settings) -> None:
-    """Print a line for each dead letter."""
+async def list_all(settings: Settings, *, as_json: bool) -> None:
+    """Print a line for each dead letter, or one JSON document."""
     letters = await read_all(settings)
+    if as_json:
+        print_json({"dead_letters": [letter.document() for letter in letters.values()]})
+        return
     for letter in letters.values():
         written = letter.header(ORIGINAL_TIMESTAMP)
         times = attempts(letter.record.headers)
@@ -78,10 +108,14 @@ async def list_all(settings: Settings) -> None:
     print(f"{len(letters)} dead letter{'' if len(letters) == 1 else 's'}.", file=sys.stderr)
 
 
-async def show(settings: Settings, letter_id: str) -> None:
+async def show(settings: Settings, letter_id: str, *, as_json: bool) -> None:
     """Print one dead letter whole: reason, place, key, headers, value."""
     (letter,) = _chosen(await read_all(settings), [letter_id])
     record = letter.record
+    if as_json:
+        headers = {name: _text(content) for name, content in verbatim(record.headers)}
+        print_json(letter.document() | {"headers": headers})
+        return
     value = record.value
     print(f"id:       {letter.id}")
     print(f"written:  {letter.header(ORIGINAL_TIMESTAMP)}")
@@ -181,8 +215,12 @@ async def _asking_kafka(call: Callable[[], Awaitable[object]]) -> None:
         ) from error
 
 
+def _text(content: bytes | None) -> str | None:
+    return None if content is None else content.decode("utf-8", "backslashreplace")
+
+
 def _readable(content: bytes | None) -> str:
     if content is None:
         return "none"
-    text = content.decode("utf-8", "backslashreplace")
+    text = _text(content) or ""
     return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)

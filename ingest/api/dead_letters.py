@@ -1,6 +1,5 @@
 """Dead letters: the newest ones, and sending one again."""
 
-import json
 from http import HTTPStatus
 from typing import Annotated, Final
 
@@ -11,7 +10,6 @@ from ingest import replay
 from ingest.api.letters import LETTERS_KEPT
 from ingest.api.parts import PartsOf
 from ingest.api.problems import documented, not_found
-from ingest.dead_letters import ERROR_CLASS, ERROR_MESSAGE, ORIGINAL_TIMESTAMP, attempts
 from ingest.replay import DeadLetter
 
 VALUE_SHOWN: Final = 2_000
@@ -84,31 +82,8 @@ async def replay_dead_letter(
     if letter is None:
         raise not_found(f"there is no dead letter {letter_id}; see /dead-letters")
     await replay.send_again(parts.settings, [letter], lambda _: None)
-    return Replayed(id=letter.id, command_id=_command_id(letter))
+    return Replayed(id=letter.id, command_id=letter.command_id)
 
 
 def _view(letter: DeadLetter) -> DeadLetterView:
-    record = letter.record
-    return DeadLetterView(
-        id=letter.id,
-        command_id=_command_id(letter),
-        written=letter.header(ORIGINAL_TIMESTAMP),
-        attempts=attempts(record.headers),
-        error_class=letter.header(ERROR_CLASS),
-        error=letter.header(ERROR_MESSAGE),
-        key=_text(record.key),
-        value=_text(record.value),
-    )
-
-
-def _command_id(letter: DeadLetter) -> str:
-    try:
-        document = json.loads(letter.record.value or b"")
-    except (ValueError, RecursionError):
-        return letter.id
-    found = document.get("command_id") if isinstance(document, dict) else None
-    return found if isinstance(found, str) else letter.id
-
-
-def _text(content: bytes | None) -> str | None:
-    return None if content is None else content.decode("utf-8", "backslashreplace")[:VALUE_SHOWN]
+    return DeadLetterView(**letter.document(VALUE_SHOWN))

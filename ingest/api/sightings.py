@@ -5,12 +5,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any, Final
 
 from aiokafka import ConsumerRecord
 from aiokafka.structs import RecordMetadata
 
 from domain.commands import Command
+from domain.model import COMMAND_ID_MAX, is_id
 from ingest.dead_letters import ERROR_CLASS, ERROR_MESSAGE
 from ingest.decode import record_id
 
@@ -44,23 +46,31 @@ class Sightings:
     def __init__(self, on_dead_letter: Callable[[str], None]) -> None:
         self._on_dead_letter = on_dead_letter
         self._seen: OrderedDict[str, Sighting] = OrderedDict()
-        self._sent: OrderedDict[str, Command] = OrderedDict()
+        self._asked: OrderedDict[str, bytes] = OrderedDict()
 
     def find(self, command_id: str) -> Sighting | None:
         """Return the newest sighting of a command id (explicit, or its record's place)."""
         return self._seen.get(command_id)
 
-    def sent_before(self, command: Command) -> Command | None:
-        """Return what this process has sent under the id of ``command``."""
-        return self._sent.get(command.command_id or "")
+    def is_another(self, command: Command, *, new: bool) -> bool:
+        """Tell whether this process was asked for something else under the same command id.
+
+        A ``new`` command is noted here, before Kafka has it: of two that come at once with one
+        id, the second is told.
+        """
+        command_id = command.command_id or ""
+        digest = sha256(command.model_dump_json().encode()).digest()
+        if self._asked.get(command_id, digest) != digest:
+            return True
+        if new:
+            _keep(self._asked, command_id, digest)
+        return False
 
     def sent(self, command: Command, place: RecordMetadata) -> Sighting:
         """Note a command that Kafka has just acknowledged; return where it stands."""
-        command_id = command.command_id or ""
-        _keep(self._sent, command_id, command)
         written = datetime.now(UTC) if place.timestamp is None else _moment(place.timestamp)
         sighting = Sighting(
-            command_id,
+            command.command_id or "",
             command.order_id,
             command.type,
             place.topic,
@@ -125,7 +135,11 @@ def _readable(value: bytes | None) -> dict[str, str]:
         return {}
     if not isinstance(document, dict):
         return {}
-    return {name: text for name, text in document.items() if isinstance(text, str)}
+    return {
+        name: text
+        for name in ("command_id", "order_id", "type")
+        if isinstance(text := document.get(name), str) and is_id(text, COMMAND_ID_MAX)
+    }
 
 
 def _moment(milliseconds: int) -> datetime:

@@ -1,5 +1,6 @@
 """The REST API as the client sees it: JSON in and out, every error one line and an exit code."""
 
+import json
 import time
 import uuid
 from collections.abc import Collection, Iterator, Mapping
@@ -51,6 +52,10 @@ class Api:
             raise Failed(
                 Code.UNREACHABLE, f"the connection to {url} broke ({error}): try again"
             ) from None
+        except UnicodeEncodeError as error:  # the shell may hand over bytes that are no text
+            raise Failed(
+                Code.USAGE, f"{error.object!r} is not text that can be sent: use UTF-8"
+            ) from None
 
     def get(
         self,
@@ -84,19 +89,25 @@ class Api:
         """Send a command; return its status, the outcome if it came within ``wait`` s.
 
         Sent again under the same id while the service says that it cannot just now. Raises
-        ``Failed`` when it was refused.
+        ``Failed`` when it was refused; when nobody knows whether it got there, the text has the
+        id under which it is safe to repeat.
         """
-        headers = {"Idempotency-Key": key or str(uuid.uuid4())}
+        key = key or str(uuid.uuid4())
+        headers = {"Content-Type": "application/json", "Idempotency-Key": key}
         if wait:
             headers["Prefer"] = f"wait={wait}"
+        # In ASCII anything can be sent, and the service says by field what it refuses.
+        content = json.dumps(body)
         timeout = httpx.Timeout(10.0 + wait, connect=5.0)
-        for _ in range(TRIES - 1):
-            response = self._http.post(path, json=body, headers=headers, timeout=timeout)
-            if response.status_code != httpx.codes.SERVICE_UNAVAILABLE:
-                break
-            time.sleep(_pause(response.headers))
-        else:
-            response = self._http.post(path, json=body, headers=headers, timeout=timeout)
+        try:
+            for left in reversed(range(TRIES)):
+                response = self._http.post(path, content=content, headers=headers, timeout=timeout)
+                if response.status_code != httpx.codes.SERVICE_UNAVAILABLE or not left:
+                    break
+                time.sleep(_pause(response.headers))
+        except (httpx.ReadTimeout, httpx.ReadError, httpx.RemoteProtocolError):
+            text = f"the API at {self.url} took the command and did not answer"
+            raise Failed(Code.UNREACHABLE, f"{text}; repeat it with --command-id {key}") from None
         return _document(response)
 
 
@@ -116,6 +127,8 @@ def _document(response: httpx.Response, accept: Collection[int] = ()) -> Json:
     if response.is_success or response.status_code in accept:
         return document
     detail = str(document.get("detail", response.text))
+    for header in ("the header Idempotency-Key:", "Idempotency-Key"):
+        detail = detail.replace(header, "--command-id")
     if response.status_code == httpx.codes.NOT_FOUND:
         raise NotKnown(Code.REJECTED, detail)
     raise Failed(_code(response.status_code), detail)

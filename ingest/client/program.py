@@ -1,14 +1,13 @@
 """What every command of the client does: settings, a connection, output, one exit code."""
 
 import json
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import typer
 
-from domain.model import ID_PATTERN, ORDER_ID_MAX
+from domain.model import ORDER_ID_MAX, is_id
 from ingest.client.errors import Code, Failed
 from ingest.client.http import Api
 from ingest.settings import BadSetting, Settings, load_settings
@@ -26,6 +25,8 @@ def exits() -> Iterator[None]:
     """End the program by exit code, with one line on standard error."""
     try:
         yield
+        if sys.stdout:
+            sys.stdout.flush()  # a reader that has gone is noticed here, not at the very end
     except Failed as failure:
         print(f"orders: {failure}", file=sys.stderr)
         raise typer.Exit(failure.code) from None
@@ -34,6 +35,10 @@ def exits() -> Iterator[None]:
     except BrokenPipeError:  # the reader, as `head`, has seen enough
         sys.stdout = None
         raise typer.Exit(Code.DONE) from None
+    except OSError as error:  # as a full disk; what goes wrong with the API is a Failed
+        sys.stdout = None
+        print(f"orders: cannot write: {error.strerror}", file=sys.stderr)
+        raise typer.Exit(Code.REJECTED) from None
 
 
 def settings() -> Settings:
@@ -48,7 +53,7 @@ def parse(option: str, text: str, example: str) -> object:
     """Return the JSON that an option holds; raises ``Failed``."""
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Failed(
             Code.USAGE, f"{option} is not JSON ({error}): give it as '{example}'"
         ) from None
@@ -56,15 +61,20 @@ def parse(option: str, text: str, example: str) -> object:
 
 def path(collection: str, name: str, *more: str) -> str:
     """Return a path of the API; raises ``Failed`` for an id that none can have."""
-    if not re.match(ID_PATTERN, name) or len(name) > ORDER_ID_MAX:
-        text = (
-            f"{name!r} is no order id: letters, digits and . _ : - only, a letter or digit "
-            f"first, at most {ORDER_ID_MAX}"
-        )
-        raise Failed(Code.USAGE, text)
+    check_id("order id", name, ORDER_ID_MAX)
     return "/".join(("", collection, name, *more))
 
 
+def check_id(what: str, text: str, longest: int) -> None:
+    """Raise ``Failed`` for an id that none can have."""
+    if not is_id(text, longest):
+        raise Failed(
+            Code.USAGE,
+            f"{text!r} is no {what}: letters, digits and . _ : - only, a letter or digit "
+            f"first, at most {longest}",
+        )
+
+
 def print_json(document: object) -> None:
-    """Print a document on one line."""
-    print(json.dumps(document, ensure_ascii=False), flush=True)
+    """Print a document on one line, in ASCII, so that any terminal and pipe can take it."""
+    print(json.dumps(document), flush=True)

@@ -5,11 +5,12 @@ from typing import Final
 
 import typer
 
+from domain.model import COMMAND_ID_MAX
 from ingest.client import render
 from ingest.client.errors import Code
 from ingest.client.follow import follow
 from ingest.client.http import OUTCOME_SECONDS, Api, Json
-from ingest.client.program import path, print_json
+from ingest.client.program import check_id, path, print_json
 
 ASKED_FOR: Final = {"cancel": "cancelled", "reject": "rejected"}
 """The end that a command wants; any other command wants the order to be shipped."""
@@ -35,11 +36,20 @@ def send(
     """Send a command. Raises ``Failed`` when it is refused, ``Exit`` 1 when with ``wait`` the
     order ends otherwise than the command wants.
     """
+    if command_id is not None:
+        check_id("command id", command_id, COMMAND_ID_MAX)
     place = ("start",) if kind == "start" else ("signals", kind)
     seconds = 0 if wait is False else OUTCOME_SECONDS
-    status = api.send(path("orders", order_id, *place), body, command_id, seconds)
+    try:
+        status = api.send(path("orders", order_id, *place), body, command_id, seconds)
+        if wait:
+            console = None if as_json else render.console()
+            order = follow(api, order_id, status["command_id"], console)
+    except KeyboardInterrupt:
+        print(f"the order goes on; see: orders status {order_id}", file=sys.stderr)
+        raise
     if wait:
-        _follow(api, order_id, kind, status["command_id"], as_json)
+        _tell_end(order, kind, as_json)
     elif as_json:
         print_json(status)
     elif status["status"] == "pending":
@@ -48,17 +58,11 @@ def send(
         print(f"{order_id} {DONE[kind]}; see: orders status {order_id}")
 
 
-def _follow(api: Api, order_id: str, kind: str, command_id: str, as_json: bool) -> None:
-    console = None if as_json else render.console()
-    try:
-        order = follow(api, order_id, command_id, console)
-    except KeyboardInterrupt:
-        print(f"the order goes on; see: orders status {order_id}", file=sys.stderr)
-        raise
+def _tell_end(order: Json, kind: str, as_json: bool) -> None:
     if as_json:
         print_json(order)
     else:
         reason = f": {order['reason']}" if order["reason"] else ""
-        print(f"{order_id} is {order['state']}{reason}")
+        print(f"{order['order_id']} is {order['state']}{reason}")
     if order["state"] != ASKED_FOR.get(kind, "shipped"):
         raise typer.Exit(Code.REJECTED)

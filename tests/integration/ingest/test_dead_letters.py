@@ -171,10 +171,10 @@ async def test_the_command_line_lists_shows_and_refuses(
     async with running(make_settings(), "ingest"):
         letter_id = await commands.send_raw(b"junk\x1b[31m", key=b"k", headers=[("h", b"v")])
         await until(commands.dead_letters)
-    await replay.list_all(make_settings())
+    await replay.list_all(make_settings(), as_json=False)
     assert f"{letter_id}  " in capsys.readouterr().out
-    await replay.show(make_settings(), letter_id)
+    await replay.show(make_settings(), letter_id, as_json=False)
     shown = capsys.readouterr().out
     assert "key:      k\nheader:   h=v\nvalue:    9 bytes\njunk\\x1b[31m" in shown
     with pytest.raises(replay.NotFound, match="no dead letter nope"):
-        await replay.show(make_settings(), "nope")
+        await replay.show(make_settings(), "nope", as_json=False)
