@@ -6,6 +6,7 @@ from fastapi import FastAPI
 
 from ingest.api import commands, dead_letters, events, health, orders, problems
 from ingest.api.bodies import BODY_BYTES_MAX, schemas
+from ingest.api.examples import add_examples
 from ingest.api.metrics import Measured
 from ingest.api.parts import Parts
 from ingest.api.problems import ProblemDetails
@@ -38,13 +39,19 @@ class Api(FastAPI):
             components |= components["ProblemDetails"].pop("$defs", {})
             for name in ("HTTPValidationError", "ValidationError"):
                 components.pop(name, None)
+            add_examples(document)
         return super().openapi()
 
 
 def create_app(parts: Parts) -> Api:
     """Return the application over real adapters."""
     app = Api(
-        title="Order lifecycle", version="1", description=DESCRIPTION, redoc_url=None, debug=False
+        title="Order lifecycle",
+        version="1",
+        description=DESCRIPTION,
+        redoc_url=None,
+        debug=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     app.state.parts = parts
     for router in (

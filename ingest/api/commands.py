@@ -42,8 +42,9 @@ _PROBLEMS: Final = documented(
     HTTPStatus.UNPROCESSABLE_ENTITY,
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
-_LOCATION: Final = {
-    "Location": {"description": "`/commands/{command_id}`", "schema": {"type": "string"}}
+_HEADERS: Final = {
+    "Location": {"description": "`/commands/{command_id}`", "schema": {"type": "string"}},
+    "Preference-Applied": {"description": "With `Prefer: wait=N`", "schema": {"type": "string"}},
 }
 # https://www.rfc-editor.org/rfc/rfc7240#section-4.3; what is not understood is ignored.
 _WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:$|[,;])", re.IGNORECASE)
@@ -61,9 +62,9 @@ Key = Annotated[
 Preference = Annotated[
     str | None,
     Header(
+        alias="Prefer",
         description=f"`wait=N`: answer with the outcome within N seconds (at most "
         f"{WAIT_SECONDS_MAX}); RFC 7240",
-        examples=["wait=10"],
     ),
 ]
 
@@ -71,6 +72,7 @@ Preference = Annotated[
 @router.get(
     "/commands/{command_id}",
     summary="What became of a command",
+    response_description="What is known of it",
     responses=documented(
         HTTPStatus.NOT_FOUND,
         HTTPStatus.CONFLICT,
@@ -135,8 +137,12 @@ for _kind, _path in PATHS.items():
         openapi_extra={"requestBody": request_body(_kind)},
         responses={
             **_PROBLEMS,
-            202: {"description": "On the topic", "headers": _LOCATION},
-            200: {"model": CommandStatus, "description": "Applied (with `Prefer: wait=N`)"},
+            202: {"description": "On the topic", "headers": _HEADERS},
+            200: {
+                "model": CommandStatus,
+                "description": "Applied (with `Prefer: wait=N`)",
+                "headers": _HEADERS,
+            },
         },
     )
 

@@ -42,7 +42,7 @@ class LettersQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: Annotated[int, Field(ge=1, le=LETTERS_KEPT)] = 100
+    limit: Annotated[int, Field(ge=1, le=LETTERS_KEPT, description="letters at most")] = 100
 
 
 class Replayed(BaseModel):
@@ -55,6 +55,7 @@ class Replayed(BaseModel):
 @router.get(
     "/dead-letters",
     summary="The newest dead letters",
+    response_description="The newest, oldest first",
     responses=documented(HTTPStatus.UNPROCESSABLE_ENTITY),
 )
 async def get_dead_letters(
@@ -69,13 +70,17 @@ async def get_dead_letters(
     "/dead-letters/{letter_id}/replay",
     status_code=HTTPStatus.ACCEPTED,
     summary="Send a dead letter again",
+    response_description="On the topic of commands",
     responses=documented(
         HTTPStatus.NOT_FOUND, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE
     ),
 )
 async def replay_dead_letter(
     parts: PartsOf,
-    letter_id: Annotated[str, Path(max_length=200, pattern=r"^[A-Za-z0-9._-]+$")],
+    letter_id: Annotated[
+        str,
+        Path(max_length=200, pattern=r"^[A-Za-z0-9._-]+$", description="Its `id` in the list"),
+    ],
 ) -> Replayed:
     """Put it on the topic of commands again, with its first id: safe to repeat."""
     letter = next((x for x in parts.letters.newest(LETTERS_KEPT) if x.id == letter_id), None)

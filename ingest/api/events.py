@@ -38,9 +38,11 @@ class EventsQuery(BaseModel):
             description="`next` of the last answer; without it only what comes from now on",
         ),
     ] = None
-    order_id: OrderId | None = None
-    limit: Annotated[int, Field(ge=1, le=500)] = 100
-    wait: Annotated[int, Field(ge=0, le=WAIT_SECONDS_MAX, description="seconds")] = 0
+    order_id: Annotated[OrderId | None, Field(description="only of this order")] = None
+    limit: Annotated[int, Field(ge=1, le=500, description="events at most")] = 100
+    wait: Annotated[
+        int, Field(ge=0, le=WAIT_SECONDS_MAX, description="seconds to wait for an event")
+    ] = 0
 
 
 @router.get(
@@ -49,7 +51,8 @@ class EventsQuery(BaseModel):
     description=f"Events of all orders in the order in which they were published, the last "
     f"{EVENTS_KEPT} at most. Without `after` it answers at once where the topic ends; with "
     "`wait` it answers as soon as there is an event. The full trail is the history of an order.",
-    responses=documented(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE),
+    response_description="Events behind the position, none where none came",
+    responses=documented(HTTPStatus.UNPROCESSABLE_ENTITY),
 )
 async def get_events(parts: PartsOf, query: Annotated[EventsQuery, Query()]) -> EventPage:
     """Return events behind a position, waiting for one if asked."""

@@ -46,7 +46,7 @@ class Readiness(BaseModel):
     dependencies: dict[str, Dependency]
 
 
-@router.get("/health", summary="Alive?")
+@router.get("/health", summary="Alive?", response_description="It lives")
 async def health() -> Health:
     """Answer as long as the process lives, whatever its servers do."""
     return Health()
@@ -55,6 +55,7 @@ async def health() -> Health:
 @router.get(
     "/ready",
     summary="Ready?",
+    response_description="Every server that is needed answers",
     responses={503: {"model": Readiness, "description": "A needed server does not answer"}},
 )
 async def ready(parts: PartsOf, response: Response) -> Readiness:
@@ -80,7 +81,12 @@ async def ready(parts: PartsOf, response: Response) -> Readiness:
     "/metrics",
     summary="Numbers for Prometheus",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    responses={
+        200: {
+            "description": "In the text format",
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+        }
+    },
 )
 async def metrics(parts: PartsOf) -> Response:
     """Return the numbers of this process, and what the outbox holds."""

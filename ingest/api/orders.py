@@ -42,6 +42,17 @@ STEP_OF: Final[Mapping[State, str]] = MappingProxyType(
 router = APIRouter(tags=["orders"])
 _READ_PROBLEMS: Final = documented(HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.SERVICE_UNAVAILABLE)
 _ONE_PROBLEMS: Final = documented(HTTPStatus.NOT_FOUND) | _READ_PROBLEMS
+_PAGE: Final[dict[int | str, dict[str, Any]]] = {
+    200: {
+        "description": "A page",
+        "headers": {
+            "Link": {
+                "description": "The next page, where there is one (`rel=next`)",
+                "schema": {"type": "string"},
+            }
+        },
+    }
+}
 
 
 class PaymentView(BaseModel):
@@ -123,8 +134,8 @@ class ListQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    state: State | None = None
-    limit: Annotated[int, Field(ge=1, le=PAGE_MAX)] = PAGE_DEFAULT
+    state: Annotated[State | None, Field(description="only orders in this state")] = None
+    limit: Annotated[int, Field(ge=1, le=PAGE_MAX, description="entries of a page")] = PAGE_DEFAULT
     after: Annotated[OrderId | None, Field(description="the last order id already seen")] = None
 
 
@@ -133,11 +144,11 @@ class HistoryQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    limit: Annotated[int, Field(ge=1, le=PAGE_MAX)] = PAGE_MAX
+    limit: Annotated[int, Field(ge=1, le=PAGE_MAX, description="entries of a page")] = PAGE_MAX
     after: Annotated[int, Field(ge=0, le=2**31, description="the last sequence already seen")] = 0
 
 
-@router.get("/orders", summary="Orders by id, a page at a time", responses=_READ_PROBLEMS)
+@router.get("/orders", summary="Orders by id, a page at a time", responses=_PAGE | _READ_PROBLEMS)
 async def get_orders(
     parts: PartsOf, query: Annotated[ListQuery, Query()], response: Response
 ) -> OrderPage:
@@ -152,7 +163,12 @@ async def get_orders(
     return OrderPage(orders=summaries, next=following)
 
 
-@router.get("/orders/{order_id}/status", summary="Where an order is", responses=_ONE_PROBLEMS)
+@router.get(
+    "/orders/{order_id}/status",
+    summary="Where an order is",
+    response_description="The order",
+    responses=_ONE_PROBLEMS,
+)
 async def get_status(parts: PartsOf, order_id: OrderInPath) -> OrderStatus:
     """State, running step with its retries, time left, address and payment of one order."""
     async with parts.reading() as pool:
@@ -164,7 +180,11 @@ async def get_status(parts: PartsOf, order_id: OrderInPath) -> OrderStatus:
     return _status(order, payment, live, parts)
 
 
-@router.get("/orders/{order_id}/history", summary="What happened to it", responses=_ONE_PROBLEMS)
+@router.get(
+    "/orders/{order_id}/history",
+    summary="What happened to it",
+    responses=_PAGE | _ONE_PROBLEMS,
+)
 async def get_history(
     parts: PartsOf,
     order_id: OrderInPath,

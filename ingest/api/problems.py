@@ -136,7 +136,7 @@ def _response(request: Request, problem: Problem) -> Response:
 _SAYS: Final = {
     HTTPStatus.BAD_REQUEST: "The body is not a JSON object",
     HTTPStatus.NOT_FOUND: "Not known",
-    HTTPStatus.CONFLICT: "The command, or its Idempotency-Key, was refused; `detail` says why",
+    HTTPStatus.CONFLICT: "Refused, or the id stands for something else; `detail` says why",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is too large",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The body is not declared as application/json",
     HTTPStatus.UNPROCESSABLE_ENTITY: "A field is wrong; `errors` names it",

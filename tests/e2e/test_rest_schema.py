@@ -5,10 +5,34 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema_rs
+
 from tests.support.rest import Rest
 
 SCHEMATHESIS = str(Path(sys.executable).with_name("schemathesis"))
 LONGEST_WAIT = 60
+
+
+async def test_every_parameter_and_answer_has_an_example_that_its_schema_allows(
+    rest: Rest,
+) -> None:
+    document = (await rest.http.get("/openapi.json")).json()
+
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            given = [(p, f"{method} {path} {p['name']}") for p in operation.get("parameters", [])]
+            contents = [
+                (content, f"{method} {path} {status}")
+                for status, response in operation["responses"].items()
+                for content in response["content"].values()
+            ]
+            for described, place in given + contents:
+                examples = [e["value"] for e in described.get("examples", {}).values()]
+                for example in examples or [described["example"]]:
+                    schema = described["schema"] | {"components": document["components"]}
+                    wrong = jsonschema_rs.Draft202012Validator(schema).iter_errors(example)
+                    assert not list(wrong), place
+            assert all(p["schema"].get("description") or p.get("description") for p, _ in given)
 
 
 async def test_schemathesis_finds_nothing(rest: Rest, tmp_path: Path) -> None:
