@@ -4,9 +4,9 @@ A command without ``command_id`` gets one from its record (``topic-partition-off
 it goes any further, so that a redelivery is the same command.
 """
 
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationInfo, field_validator
 from pydantic.config import JsonDict
 
 from domain.model import Address, CommandId, Currency, Items, Model, OrderId, Text
@@ -38,13 +38,15 @@ class StartOrder(CommandBase):
     type: Literal["start"] = "start"
     initial_address: Address
     items: Items | None = None
-    currency: Currency | None = None
+    currency: Annotated[Currency | None, Field(validate_default=True)] = None
 
-    @model_validator(mode="after")
-    def _priced_in_a_currency(self) -> Self:
-        if (self.items is None) != (self.currency is None):
+    @field_validator("currency")
+    @classmethod
+    def _with_items(cls, currency: str | None, info: ValidationInfo) -> str | None:
+        # Where the items are wrong themselves, they are not in what is valid so far.
+        if "items" in info.data and (info.data["items"] is None) != (currency is None):
             raise ValueError("items and currency go together: give both or neither")
-        return self
+        return currency
 
 
 class CancelOrder(CommandBase):

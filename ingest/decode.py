@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from domain.commands import COMMAND, Command
 from domain.errors import BadCommand
-from domain.model import COMMAND_ID_MAX, ORDER_ID_MAX
+from domain.model import COMMAND_ID_MAX, ID_PATTERN, ORDER_ID_MAX
 from orchestration.contract import CommandMessage
 
 VALUE_BYTES_MAX: Final = 524_288
@@ -22,6 +22,8 @@ VALUE_BYTES_MAX: Final = 524_288
 
 TYPES: Final = ("start", "cancel", "update-address", "approve", "reject")
 ERRORS_SHOWN: Final = 5
+COMMAND_IDS: Final = ("command_id", "Idempotency-Key")
+
 
 ORIGINAL_TOPIC: Final = "dlt.original.topic"
 ORIGINAL_PARTITION: Final = "dlt.original.partition"
@@ -149,12 +151,22 @@ def _command(document: dict[str, Any]) -> Command:
     try:
         return COMMAND.validate_python(document)
     except ValidationError as error:
-        # An item that is wrong makes pydantic count it as absent and call the list too short.
-        details = error.errors(include_url=False, include_context=True)
-        texts = [sentence(detail) for detail in details]
+        texts = [sentence(detail) for detail in details_of(error)]
         more = len(texts) - ERRORS_SHOWN
         shown = "; ".join(texts[:ERRORS_SHOWN])
         raise BadCommand(f"{shown}; and {more} more" if more > 0 else shown) from None
+
+
+def details_of(error: ValidationError) -> list[Mapping[str, Any]]:
+    """Return the errors of a validation, each once."""
+    details = error.errors(include_url=False, include_context=True)
+    # pydantic counts an item that is wrong as absent, and then calls the list too short as well.
+    return [
+        detail
+        for detail in details
+        if detail["type"] != "too_short"
+        or all(other["loc"][:-1][: len(detail["loc"])] != detail["loc"] for other in details)
+    ]
 
 
 def field_path(detail: Mapping[str, Any]) -> str:
@@ -181,14 +193,16 @@ def sentence(detail: Mapping[str, Any]) -> str:
             return f"{field}: not valid Unicode (a lone surrogate){got}"
         case "model_type" | "dict_type":
             return f"{field}: must be a JSON object{got}"
-        case "string_pattern_mismatch" if field.endswith("_id"):
+        case "string_pattern_mismatch" if detail["ctx"]["pattern"] == ID_PATTERN:
+            longest = COMMAND_ID_MAX if field in COMMAND_IDS else ORDER_ID_MAX
             return (
                 f"{field}: must be letters, digits and . _ : -, a letter or digit first, "
-                f"at most {ORDER_ID_MAX if field == 'order_id' else COMMAND_ID_MAX} characters{got}"
+                f"at most {longest} characters{got}"
             )
         case "value_error":
             return f"{field}: {detail['ctx']['error']}{got}"
-    reason = detail["msg"].replace("Input should be", "must be").replace("String should", "must")
+    reason = detail["msg"].replace("Input should be", "must be")
+    reason = re.sub("^(String|Tuple) should", "must", reason)
     return f"{field}: {reason[0].lower()}{reason[1:]}{got}"
 
 

@@ -9,12 +9,19 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck, settings
 
 from devstack import Endpoints, Ports, Stack
 from persistence.pool import open_pool
 from tests.support.containers import ContainerStack, NoDocker, require_docker
 from tests.support.databases import fresh_database, make_template
 from tests.support.topics import MakeName, Topics, fresh_topics, names_for
+
+# How long a machine takes to make an example says nothing about the code.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

@@ -19,10 +19,12 @@ from domain.commands import (
 from domain.errors import BadCommand
 from domain.model import Model
 from ingest.api.problems import FieldError, Problem
-from ingest.decode import VALUE_BYTES_MAX, field_path, parse_object, sentence
+from ingest.decode import VALUE_BYTES_MAX, details_of, field_path, parse_object, sentence
 
 BODY_BYTES_MAX: Final = VALUE_BYTES_MAX - 1024
 """The record holds the body and, in addition, type, order id and command id."""
+
+ERRORS_SHOWN: Final = 20
 
 ELSEWHERE: Final[Mapping[str, str]] = {
     "type": "the path",
@@ -98,11 +100,13 @@ def _command(
     except ValidationError as error:
         errors += [
             FieldError(field=field_path(detail), location="body", detail=sentence(detail))
-            for detail in error.errors(include_url=False)
+            for detail in details_of(error)
         ]
     if errors:
-        text = "; ".join(error.detail for error in errors)
-        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", text, errors=errors)
+        shown, more = errors[:ERRORS_SHOWN], len(errors) - ERRORS_SHOWN
+        text = "; ".join(error.detail for error in shown)
+        text = f"{text}; and {more} more" if more > 0 else text
+        raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", text, errors=shown)
     return command
 
 

@@ -105,7 +105,7 @@ def _endpoint(kind: type[Command]) -> Callable[..., Awaitable[CommandStatus]]:
         parts: PartsOf,
         order_id: OrderInPath,
         idempotency_key: Key = None,
-        prefer: Preference = None,
+        prefer: Preference = None,  # noqa: ARG001 - described here, read below
     ) -> CommandStatus:
         command_id = idempotency_key or str(uuid.uuid4())
         command = await read_command(request, kind, order_id, command_id)
@@ -114,7 +114,8 @@ def _endpoint(kind: type[Command]) -> Callable[..., Awaitable[CommandStatus]]:
             raise _key_reused(command_id, "with another command or body")
         if status is None:
             status = await _publish(parts, command, request.headers.get("traceparent"))
-        seconds = wait_seconds(prefer)
+        # The header may stand several times (RFC 7240).
+        seconds = wait_seconds(", ".join(request.headers.getlist("prefer")))
         if seconds is not None:
             response.headers["Preference-Applied"] = f"wait={seconds}"
             status = await _outcome(parts, command, status, seconds)
@@ -147,9 +148,9 @@ for _kind, _path in PATHS.items():
     )
 
 
-def wait_seconds(prefer: str | None) -> int | None:
+def wait_seconds(prefer: str) -> int | None:
     """Return N of ``wait=N`` in a Prefer header, at most ``WAIT_SECONDS_MAX``."""
-    found = _WAIT.search(prefer or "")
+    found = _WAIT.search(prefer)
     return min(int(found[1]), WAIT_SECONDS_MAX) if found else None
 
 

@@ -1,5 +1,6 @@
 """Orders and events as text for people."""
 
+import sys
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,13 +17,23 @@ DIGITS: Final = {
 }  # fmt: skip
 """Currencies whose smallest unit is not a hundredth (ISO 4217)."""
 
+PIPE_WIDTH: Final = 10_000
+
 GOOD: Final = ("shipped", "approved", "applied")
 BAD: Final = ("failed", "rejected", "cancelled", "refunded", "dispatch_failed")
 
 
+class _Console(Console):
+    """Leaves it to the program what it means that a reader has gone; rich would exit with 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def console() -> Console:
     """Return a console on standard output; in a pipe it neither colours nor cuts."""
-    return Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+    width = None if sys.stdout and sys.stdout.isatty() else PIPE_WIDTH
+    return _Console(width=width, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
 def money(amount: int | None, currency: str | None) -> str:
@@ -41,8 +52,10 @@ def state(name: str | None) -> Text:
 
 
 def clock(at: str) -> str:
-    """Return the local time of day of a timestamp."""
-    return f"{datetime.fromisoformat(at).astimezone():%H:%M:%S}"
+    """Return the local time of a timestamp, with its date unless that is today."""
+    local = datetime.fromisoformat(at).astimezone()
+    today = local.date() == datetime.now().astimezone().date()
+    return f"{local:%H:%M:%S}" if today else f"{local:%Y-%m-%d %H:%M:%S}"
 
 
 def address(value: Json) -> str:

@@ -144,8 +144,10 @@ BAD_COMMANDS: list[tuple[dict[str, Any], str]] = [
         start(items=[{**ITEM, "unit_price": 1.5}], currency="EUR"),
         "items.0.unit_price: must be a valid integer, got 1.5",
     ),
-    (start(items=[], currency="EUR"), "items: "),
-    (start(currency="EUR"), "items and currency go together"),
+    (start(items=[], currency="EUR"), "items: must have at least 1 item"),
+    (start(items=[ITEM] * 201, currency="EUR"), "items: must have at most 200 items"),
+    (start(currency="EUR"), "currency: items and currency go together"),
+    (start(items=[ITEM]), "currency: items and currency go together"),
     (start(currency="eur", items=[]), "currency: "),
 ]
 
@@ -158,6 +160,11 @@ def test_a_bad_field_is_named_with_its_value(document: dict[str, Any], says: str
     assert says in text
     assert text.isprintable()
     assert len(text) < 1_000
+
+
+def test_an_item_that_is_wrong_is_one_error() -> None:
+    with pytest.raises(BadCommand, match=r"^items\.0\.quantity: must be greater [^;]*$"):
+        decode(record(start(items=[{**ITEM, "quantity": 0}], currency="EUR")))
 
 
 def test_many_errors_are_counted_and_not_all_listed() -> None:
