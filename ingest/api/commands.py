@@ -91,8 +91,7 @@ async def get_command(
 
     A command that came without `command_id` has the id `topic-partition-offset`.
     """
-    async with parts.reading():
-        status = await status_of(parts.outcomes, parts.sightings, command_id, order_id)
+    status = await parts.read(status_of(parts.outcomes, parts.sightings, command_id, order_id))
     if status is None:
         raise unknown(command_id)
     return status
@@ -162,8 +161,7 @@ async def _standing(parts: Parts, command: Command) -> CommandStatus | None:
     """
     command_id = command.command_id or ""
     try:
-        async with parts.reading():
-            status = await status_of(parts.outcomes, parts.sightings, command_id)
+        status = await parts.read(status_of(parts.outcomes, parts.sightings, command_id))
     except Unavailable:
         sighting = parts.sightings.find(command_id)
         status = seen(sighting) if sighting else None
@@ -203,10 +201,9 @@ async def _outcome(
     if status.status is Stage.PENDING:
         await parts.outcomes.wait(command_id, seconds)
         with suppress(Unavailable):  # it is on the topic all the same
-            async with parts.reading():
-                found = await status_of(
-                    parts.outcomes, parts.sightings, command_id, command.order_id
-                )
+            found = await parts.read(
+                status_of(parts.outcomes, parts.sightings, command_id, command.order_id)
+            )
             status = found or status
     if status.status in (Stage.REJECTED, Stage.DUPLICATE, Stage.DEAD_LETTERED):
         raise Problem(

@@ -3,17 +3,18 @@
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
+import asyncpg
 from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
 from domain.errors import OrderError, Unavailable
-from ingest.api.parts import Parts, PartsOf
+from ingest.api.parts import Parts, PartsOf, within
 from orchestration.temporal_client import check_health
 from persistence.queries import unpublished_for
 from persistence.set_aside import count_set_aside
@@ -92,22 +93,24 @@ async def metrics(parts: PartsOf) -> Response:
     """Return the numbers of this process, and what the outbox holds."""
     waits = set_aside = math.nan
     with suppress(Unavailable):
-        async with parts.reading() as db:
-            waits, set_aside = await unpublished_for(db), await count_set_aside(db)
+        waits, set_aside = await parts.read(_outbox(parts.pool))
     parts.metrics.outbox_waits.set(waits)
     parts.metrics.set_aside.set(set_aside)
     return Response(generate_latest(parts.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _outbox(pool: asyncpg.Pool) -> tuple[float, int]:
+    return await unpublished_for(pool), await count_set_aside(pool)
 
 
 async def _temporal(parts: Parts) -> None:
     await check_health(parts.live.client)
 
 
-async def _check(needed: bool, call: Callable[[], Awaitable[None]]) -> Dependency:
+async def _check(needed: bool, call: Callable[[], Coroutine[Any, Any, None]]) -> Dependency:
     began, error = time.perf_counter(), None
     try:
-        async with asyncio.timeout(CHECK_SECONDS):
-            await call()
+        await within(CHECK_SECONDS, call())
     except TimeoutError:
         error = f"no answer within {CHECK_SECONDS:.0f} s"
     except OrderError as problem:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Final
 from urllib.parse import quote, urlencode
 
+import asyncpg
 from fastapi import APIRouter, Query, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -153,8 +154,9 @@ async def get_orders(
     parts: PartsOf, query: Annotated[ListQuery, Query()], response: Response
 ) -> OrderPage:
     """All orders, or those in one state. `next` (and the header Link) lead to the next page."""
-    async with parts.reading() as pool:
-        orders = await list_orders(pool, query.state, query.after or "", query.limit + 1)
+    orders = await parts.read(
+        list_orders(parts.pool, query.state, query.after or "", query.limit + 1)
+    )
     page, following = orders[: query.limit], None
     if len(orders) > query.limit:
         given = {"state": query.state, "limit": query.limit, "after": page[-1].order_id}
@@ -171,9 +173,7 @@ async def get_orders(
 )
 async def get_status(parts: PartsOf, order_id: OrderInPath) -> OrderStatus:
     """State, running step with its retries, time left, address and payment of one order."""
-    async with parts.reading() as pool:
-        order = await get_order(pool, order_id)
-        payment = await payment_of(pool, order_id) if order else None
+    order, payment = await parts.read(_order_and_payment(parts.pool, order_id))
     if order is None:
         raise _unknown(order_id)
     live = None if order.state in TERMINAL else await parts.live.status(order_id)
@@ -193,8 +193,9 @@ async def get_history(
 ) -> History:
     """The audit trail with the time between steps; also of ids that never became an order."""
     known = min(query.after, 1)  # the last event already seen, for the time since then
-    async with parts.reading() as pool:
-        found = await history(pool, order_id, query.after - known, query.limit + known + 1)
+    found = await parts.read(
+        history(parts.pool, order_id, query.after - known, query.limit + known + 1)
+    )
     if not found and not query.after:
         raise _unknown(order_id)
     events = [event for event in _timed(found) if event.sequence > query.after]
@@ -203,6 +204,13 @@ async def get_history(
         given = {"limit": query.limit, "after": page[-1].sequence}
         following = _next(response, f"/orders/{quote(order_id)}/history", given)
     return History(order_id=order_id, events=page, next=following)
+
+
+async def _order_and_payment(
+    pool: asyncpg.Pool, order_id: str
+) -> tuple[Order | None, Payment | None]:
+    order = await get_order(pool, order_id)
+    return order, await payment_of(pool, order_id) if order else None
 
 
 def _timed(events: Sequence[Event]) -> list[HistoryEvent]:

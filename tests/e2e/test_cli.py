@@ -7,11 +7,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from devstack import free_port
+from tests.support.kcat import needs_kcat
 from tests.support.rest import ADDRESS, GOLD, Rest
+from tests.support.service import Service
 from tests.support.waiting import until
 
 ORDERS = str(Path(sys.executable).with_name("orders"))
@@ -128,6 +131,13 @@ async def test_a_refused_command_is_one_line_and_1(rest: Rest) -> None:
         (("start", "C-7", "--address", "Main St"), "--address is not JSON"),
         (("start", "C-7", "--address", "{}"), "initial_address.street: missing"),
         (("start", "C/7", "--address", HOME), "is no order id"),
+        (("start", "C-7", "--address", '{"street": NaN}'), "NaN is not a JSON number"),
+        (("start", "C-7", "--address", "[" * 100_000), "--address is not JSON"),
+        (("cancel", "C-7", "--reason", "\udcff", "--cancelled-by", "me"), "not valid Unicode"),
+        (("start", "C-7", "--address", HOME, "--command-id", "a b"), "is no command id"),
+        (("start", "C-7", "--address", HOME, *ITEMS[:2]), "currency: items and currency go"),
+        (("status", "C-7\n"), "is no order id"),
+        (("list", "--after", "\udcff"), "use UTF-8"),
         (("list", "--limit", "501"), "limit: "),
         (("list", "--state", "lost"), "state: "),
         (("status",), "ID"),
@@ -174,6 +184,46 @@ async def test_watch_tells_one_order_to_its_end_and_all_until_interrupted(rest: 
     finally:
         everyone.kill()
         everyone.communicate()
+
+
+async def test_a_reader_that_has_gone_is_no_error(rest: Rest) -> None:
+    for words in (("list",), ("list", "--json")):
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = await asyncio.to_thread(
+            subprocess.run,
+            [ORDERS, *words],
+            env={**os.environ, **rest.environment},
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        os.close(writing)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+@needs_kcat
+async def test_dead_letters_are_listed_shown_and_sent_again(rest: Rest, service: Service) -> None:
+    await service.send('{"type": "start", "order_id": "C-9", "command_id": "bad-9"}')
+
+    async def letters() -> list[dict[str, Any]]:
+        printed = (await orders(rest, "dead-letters", "list", "--json")).stdout
+        found: list[dict[str, Any]] = json.loads(printed)["dead_letters"]
+        return [letter for letter in found if letter["command_id"] == "bad-9"]
+
+    (letter,) = await until(letters)
+    shown = await orders(rest, "dead-letters", "show", letter["id"])
+    again = await orders(rest, "dead-letters", "replay", letter["id"])
+    unknown = await orders(rest, "dead-letters", "show", "nobody", code=1)
+    away = {"KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}"}
+    nowhere = await orders(rest, "dead-letters", "list", code=3, **away)
+
+    assert "initial_address: missing" in shown.stdout
+    assert again.stdout == f"{letter['id']} sent again\n"
+    assert unknown.stderr.startswith("orders: no dead letter nobody")
+    assert nowhere.stderr.count("\n") == 1
 
 
 async def test_list_tells_how_to_get_the_next_page(rest: Rest) -> None:
