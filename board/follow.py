@@ -100,15 +100,14 @@ class Follower:
         return counts[self._topic]
 
     async def _watch(self, tables: Tables, starting: asyncio.Task[None]) -> None:
-        targets: dict[int, int] | None = None
-        before: dict[int, int] = {}
+        targets: dict[int, int] = {}
         while True:
             if starting.done() and (crash := tables.crashed() or starting.exception()):
                 raise crash
             if crash := tables.crashed():
                 raise crash
             if not tables.recovered:
-                targets = None
+                targets = {}
                 done, total = tables.recovery_progress()
                 self.status = Status(done=done, total=total)
             elif len(tables.assigned) < tables.partitions:
@@ -116,39 +115,30 @@ class Follower:
                     problem=f"another process named {self._name} reads part of {self._topic}"
                 )
             else:
-                targets, before = await self._compare(tables, targets, before)
+                targets = await self._compare(tables, targets)
             await asyncio.sleep(PROBE_SECONDS)
 
-    async def _compare(
-        self, tables: Tables, targets: dict[int, int] | None, before: dict[int, int]
-    ) -> tuple[dict[int, int], dict[int, int]]:
-        """Compare where the tables are with where the topic ends."""
-        # Before the ends: what is read meanwhile must not look as if it were beyond them.
-        read = {partition: view.position + 1 for partition, view in tables.views.items()}
-        now_read = dict(read)
+    async def _compare(self, tables: Tables, targets: dict[int, int]) -> dict[int, int]:
+        """Compare where the tables are with where the topic ends; return the ends to be reached."""
         try:
-            ends, fetched = await tables.ends(), await tables.fetched()
+            # Before the ends: what is read meanwhile must not look as if it were beyond them.
+            read, ends = await tables.read_up_to(), await tables.ends()
         except Exception as error:  # noqa: BLE001  # told on the page; asked again in a moment
             complete = self.status.complete
             self.status = Status(complete, problem=f"Kafka is away ({_text(error)})")
-            return targets or {}, before
-        if not ends.keys() == fetched.keys() == read.keys():
-            return targets or {}, before  # a rebalance came in between: look again
+            return targets
+        if ends.keys() != read.keys():
+            return targets  # a rebalance came in between: look again
         if any(read[partition] > end for partition, end in ends.items()):
             raise StaleChangelog(f"{tables.changelog} is ahead of {self._topic}")
         targets = targets or ends
-        # Where nothing has come since the last look although all was fetched, the rest of the
-        # offsets belongs to no record (markers of transactions, records deleted by retention).
-        for partition, end in ends.items():
-            if fetched[partition] >= end and before.get(partition) == read[partition]:
-                read[partition] = end
         self.status = Status(
             complete=all(read[p] >= target for p, target in targets.items()),
             done=sum(min(read[p], target) for p, target in targets.items()),
             total=sum(targets.values()),
-            behind=sum(max(0, end - read[p]) for p, end in ends.items()),
+            behind=sum(end - read[p] for p, end in ends.items()),
         )
-        return targets, now_read
+        return targets
 
     async def _end(self, tables: Tables, starting: asyncio.Task[None]) -> None:
         starting.cancel()

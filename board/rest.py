@@ -27,7 +27,11 @@ class ApiError(Exception):
 
 
 class ApiAway(ApiError):
-    """The API did not answer."""
+    """The API did not answer; ``reached`` if it may nevertheless have taken the request."""
+
+    def __init__(self, text: str, *, reached: bool) -> None:
+        super().__init__(text)
+        self.reached = reached
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,8 @@ class Rest:
         """Send a command and wait for what becomes of it.
 
         ``action`` is ``start`` or a signal's name. A command whose outcome did not come in
-        ``OUTCOME_SECONDS`` is ``pending``: it is on the topic and will have its outcome.
+        ``OUTCOME_SECONDS`` is ``pending``: it is on the topic and will have its outcome, also
+        when the API has gone away meanwhile.
         """
         name = action if action == "start" else f"signals/{action}"
         command_id = str(uuid.uuid4())
@@ -99,7 +104,7 @@ class Rest:
         """Wait for what becomes of a command."""
         until = time.monotonic() + OUTCOME_SECONDS
         while True:
-            found = await self.get(f"/commands/{quote(command_id, safe='')}") or {}
+            found = await self._known(command_id)
             status = found.get("status", "pending")
             if status != "pending" or time.monotonic() > until:
                 event = (found.get("event") or {}).get("type")
@@ -108,6 +113,12 @@ class Rest:
                     reason = "accepted, and not decided yet; see the order's history"
                 return Outcome(command_id, status, reason, event)
             await asyncio.sleep(POLL_SECONDS)
+
+    async def _known(self, command_id: str) -> Json:
+        try:
+            return await self.get(f"/commands/{quote(command_id, safe='')}") or {}
+        except ApiError:  # the command is on its way all the same; asked again
+            return {}
 
     async def dead_letters(self) -> list[Json]:
         """Return the dead letters, oldest first."""
@@ -139,7 +150,8 @@ class Rest:
             return await self._http.request(method, path, **content)
         except httpx.HTTPError as error:
             text = f"the API at {self._url} does not answer ({str(error) or type(error).__name__})"
-            raise ApiAway(text) from error
+            reached = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            raise ApiAway(text, reached=reached) from error
 
 
 class Watch:

@@ -10,15 +10,15 @@ after 0.1 s without a message sent), and a kill between the two would lose the e
 import asyncio
 import tempfile
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Final, cast
 
 import faust
 from faust.tables.manager import TableManager
-from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
 from faust.types import TP, ProducerT, StreamT
 
 from board.fold import View
+from board.reading import Fetched, positioned
 from board.record import Record
 from board.rows import SCHEMA, Row, decode, encode
 
@@ -47,8 +47,9 @@ class Tables:
         self.views: dict[int, View] = {}
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.app = _app(bootstrap_servers, partitions, name)
+        self._fetched = Fetched()
         # Faust has no setting for it; the transport makes its consumer from this attribute.
-        self.app.transport.Consumer = _positioned(self._positions)  # type: ignore[misc]
+        self.app.transport.Consumer = positioned(topic, self._positions, self._fetched)  # type: ignore[misc]
         self.app.sensors.add(_Watch(self.failed))
         self._table = self.app.Table(
             TABLE,
@@ -104,12 +105,16 @@ class Tables:
             ends = await self.app.consumer.highwaters(*self._sources())
         return {tp.partition: offset for tp, offset in ends.items()}
 
-    async def fetched(self) -> dict[int, int]:
-        """Return the offset up to which each partition has been fetched."""
+    async def read_up_to(self) -> dict[int, int]:
+        """Return the offset below which every record of each partition has been folded."""
         async with asyncio.timeout(REQUEST_SECONDS):
-            return {
-                tp.partition: await self.app.consumer.position(tp) or 0 for tp in self._sources()
-            }
+            at = {tp.partition: await self.app.consumer.position(tp) or 0 for tp in self._sources()}
+        # The end of what was fetched may be no record (markers of transactions, records deleted by
+        # retention), so the last folded one does not tell it.
+        return {
+            p: max(self.views[p].position + 1, 0 if self._fetched.waiting(p) else at[p])
+            for p in at.keys() & self.views.keys()
+        }
 
     def rows(self) -> dict[bytes, bytes]:
         """Return the table as it stands."""
@@ -143,6 +148,7 @@ class Tables:
                 message.value,
             )
             try:
+                self._fetched.cross_out(record.partition, record.offset)
                 self._apply(record)
             except Exception as error:
                 self._fail(error)
@@ -150,8 +156,7 @@ class Tables:
             yield
 
     def _apply(self, record: Record) -> None:
-        view = self.views.setdefault(record.partition, View(record.partition))
-        for key, row in view.apply(record):
+        for key, row in self.views[record.partition].apply(record):
             if row is None:
                 self._table.pop(key, None)
             else:
@@ -209,35 +214,6 @@ def _app(bootstrap_servers: str, partitions: int, name: str) -> faust.App:
         stream_wait_empty=False,
         logging_config=None,
     )
-
-
-def _positioned(positions: Callable[[], Mapping[TP, int]]) -> type[Consumer]:
-    """Return a consumer that seeks to where the table's rows end, not to committed offsets."""
-
-    class PositionedConsumer(Consumer):
-        def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
-            return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
-
-        async def seek_to_committed(self) -> Mapping[TP, int]:
-            wanted = positions()
-            await self.seek_wait(wanted)
-            return wanted
-
-    return PositionedConsumer
-
-
-class _ConsumerThread(AIOKafkaConsumerThread):
-    """Ends without a traceback while the broker is away.
-
-    aiokafka's fetcher awaits a fetch that it has just cancelled and lets the cancellation through,
-    and the connections stay open.
-    """
-
-    async def on_thread_stop(self) -> None:
-        try:
-            await super().on_thread_stop()
-        except asyncio.CancelledError:
-            await self._ensure_consumer()._client.close()  # noqa: SLF001  # what it did not get to
 
 
 class _Watch(faust.Sensor):

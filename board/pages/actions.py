@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from nicegui import ui
 
-from board.rest import ApiError, Outcome, Rest
+from board.rest import ApiAway, ApiError, Outcome, Rest
 
 SAMPLE_ADDRESS: Final = {
     "street": "123 Main St",
@@ -97,7 +97,9 @@ class Form:
         try:
             outcome = await self._rest.command(order_id, self._action, self._body(values))
         except ApiError as error:
-            self._tell(f"Not sent: {error}", "text-negative")
+            unclear = isinstance(error, ApiAway) and error.reached
+            told = "It is unclear whether it was sent" if unclear else "Not sent"
+            self._tell(f"{told}: {error}", "text-negative")
         else:
             self._tell(outcome.text, _tone(outcome))
             self._link.props(f'href="/orders/{order_id}"')
