@@ -16,7 +16,7 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP
 
 from board.fold import View
-from board.follow import Follower
+from board.follow import Follower, Status
 from board.record import Record
 from board.rows import encode, key_of
 from board.tables import Tables
@@ -127,15 +127,18 @@ async def following(endpoints: Endpoints, topic: str) -> AsyncIterator[Follower]
 
 
 async def caught_up(follower: Follower) -> None:
-    """Wait until the tables hold everything that stands on the topic now."""
+    """Wait until the tables hold everything that stands on the topic now, while they go on."""
+    status = follower.status
+    while not (status.complete and status.behind == 0):
 
-    async def complete() -> bool:
-        return follower.status.complete and follower.status.behind == 0
+        async def moved(before: Status = status) -> bool:
+            return follower.status != before
 
-    try:
-        await until(complete, patience=PATIENCE)
-    except AssertionError:
-        pytest.fail(f"not caught up: {follower.status}, {follower.restarts} restarts")
+        try:
+            await until(moved, patience=PATIENCE)
+        except AssertionError:
+            pytest.fail(f"it stands still: {status}, {follower.restarts} restarts")
+        status = follower.status
 
 
 def differences(
@@ -202,7 +205,7 @@ async def test_after_20_000_events_a_restart_and_a_lost_store_the_tables_are_the
 
 PROCESS = """
 import asyncio, sys
-from board.follow import Follower
+from board.follow import Follower, Status
 
 asyncio.run(Follower(sys.argv[1], sys.argv[2]).run())
 """

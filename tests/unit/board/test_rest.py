@@ -35,7 +35,7 @@ async def api(*answers: dict[str, object] | None) -> AsyncIterator[Rest]:
 
 
 async def test_an_outcome_is_waited_for_although_the_api_goes_away_meanwhile() -> None:
-    applied = {"status": "applied", "event": {"type": "order.received"}}
+    applied: dict[str, object] = {"status": "applied", "event": {"type": "order.received"}}
     async with api({}, {"status": "pending"}, HANGS_UP, applied) as rest:
         outcome = await rest.command("A-1", "start", {})
         assert outcome.text == "Applied: order.received"
