@@ -44,7 +44,7 @@ def forget(directory: Path, part: str) -> None:
 def where() -> Run:
     """Return time, commit, command and machine of a measurement."""
     commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     )
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),

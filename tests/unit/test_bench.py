@@ -103,9 +103,9 @@ def test_a_profile_gives_the_standard_library_s_work_to_whoever_called_it() -> N
     found = summary(
         "main (ingest/cli.py:1);run (asyncio/runners.py:2);query (asyncpg/pool.py:3) 3\n"
         "main (ingest/cli.py:1);query (asyncpg/pool.py:3);loads (json/__init__.py:9) 1\n"
-        "main (ingest/cli.py:1) 4\n"
+        "main (ingest/cli.py:1);run_once (asyncio/base_events.py:5) 4\n"
     )
-    assert found["packages"] == {"ingest": 0.5, "asyncpg": 0.5}
+    assert found["packages"] == {"event loop": 0.5, "asyncpg": 0.5}
     assert found["functions"]["main (ingest/cli.py)"] == 1.0
 
 
