@@ -171,7 +171,7 @@ async def through_ingest(parts: Parts, count: int) -> Spent:
         topic,
         CommandHandler(parts.client, parts.pool, POLICY, TASK_QUEUE),
         DeadLetters(parts.producer, dead),
-        Admission(parts.pool, limit=10 * count),
+        Admission(parts.pool, limit=10 * count, first=10 * count),
         metrics,
         joined.set,
     )

@@ -1,13 +1,19 @@
 """Admission: starts wait in Kafka while too many orders are in motion."""
 
 import math
+import time
+from datetime import timedelta
 from typing import Final
 
 import asyncpg
 
+from ingest.window import FIRST, Window
 from persistence.errors import database_errors
 from persistence.pool import Executor
 from persistence.queries import orders_in_motion
+
+SLOW_AFTER_SHARE: Final = 1 / 3
+"""Of its time: an order that has used more is slow. Nothing but load makes many of them so."""
 
 _RECEIVED: Final = "select order_id from orders where order_id = any($1::text[])"
 
@@ -15,19 +21,25 @@ _RECEIVED: Final = "select order_id from orders where order_id = any($1::text[])
 class Admission:
     """How many starts this process may deliver now.
 
-    All ingest processes share ``limit`` without talking to each other: each takes of the free
-    room (``limit`` less the orders in motion in PostgreSQL) the share that its partitions are
+    ``limit`` bounds a window that opens while orders are quick and closes while they are slow:
+    while more than a tenth has used a third of its time (``window``).
+
+    All ingest processes share the window without talking to each other: each takes of the free
+    room (its size less the orders in motion in PostgreSQL) the share that its partitions are
     of all partitions, less what it has delivered and no worker has received yet. What is
     received counts for everyone, so an idle process's share is not lost. The sum can exceed
-    ``limit`` by one per process (shares are rounded up, or a small limit could starve).
+    the window by one per process (shares are rounded up, or a small limit could starve).
 
     An order that waits for a person does not count. After a restart or a rebalance, starts that
     were delivered and not received yet are unknown to their new owner until a worker takes them.
     """
 
-    def __init__(self, pool: asyncpg.Pool, limit: int) -> None:
-        self.limit = limit
+    def __init__(
+        self, pool: asyncpg.Pool, limit: int, timeout_seconds: int = 15, first: int = FIRST
+    ) -> None:
         self.in_motion = 0
+        self.window = Window(limit, first)
+        self._slow_when_left = timedelta(seconds=timeout_seconds * (1 - SLOW_AFTER_SHARE))
         self._pool = pool
         self._delivered: set[str] = set()
         self._room = 0
@@ -53,11 +65,16 @@ class Admission:
         Raises ``Unavailable``; the room is then what it was.
         """
         # Received is asked first: an order received in between is counted twice, never not at all.
+        received: set[str] = set()
         if self._delivered:
             received = await _received(self._pool, list(self._delivered))
             self._delivered -= received
-        self.in_motion = await orders_in_motion(self._pool)
-        free = share * (self.limit - self.in_motion)
+        before = self.in_motion
+        self.in_motion, slow = await orders_in_motion(self._pool, self._slow_when_left)
+        # What other processes had received is not known: the window grows more slowly then.
+        ended = before + len(received) - self.in_motion
+        self.window.adjust(self.in_motion, slow, ended, time.monotonic())
+        free = share * (self.window.size - self.in_motion)
         self._room = math.ceil(free) - len(self._delivered)
 
 

@@ -54,7 +54,7 @@ async def ingest(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
             settings.commands_topic,
             handler,
             DeadLetters(producer, settings.dead_letter_topic),
-            Admission(pool, settings.max_orders_in_motion),
+            Admission(pool, settings.max_orders_in_motion, settings.workflow_timeout_seconds),
             Metrics(),
             on_joined=ready,
         )

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import asyncpg
@@ -124,13 +124,15 @@ async def list_orders(
     return [_order(row) for row in rows]
 
 
-async def orders_in_motion(conn: Executor) -> int:
-    """Count the orders whose clock runs: neither ended nor waiting for a person."""
+async def orders_in_motion(conn: Executor, pressed: timedelta) -> tuple[int, int]:
+    """Count the orders whose clock runs: neither ended nor waiting for a person.
+
+    The second number is how many of them have less than ``pressed`` left.
+    """
     with database_errors():
-        count: int = await conn.fetchval(
-            f"select count(*) from orders where {_OPEN} and state <> 'in_review'"  # noqa: S608
-        )
-    return count
+        row = await conn.fetchrow(_IN_MOTION, pressed)
+    assert row is not None  # noqa: S101 - an aggregate has one row
+    return row["orders"], row["pressed"]
 
 
 async def unpublished_for(conn: Executor) -> float:
@@ -176,6 +178,11 @@ async def overdue_orders(conn: Executor, before: datetime, limit: int = 100) -> 
 
 _OPEN: Final = "state not in ('shipped', 'rejected', 'cancelled', 'failed')"
 """Word for word the predicate of the index orders_open."""
+
+_IN_MOTION: Final = f"""
+select count(*) as orders, count(*) filter (where deadline < now() + $1) as pressed
+from orders where {_OPEN} and state <> 'in_review'
+"""  # noqa: S608 - a constant
 
 
 def _order(row: asyncpg.Record) -> Order:

@@ -81,7 +81,10 @@ READS: dict[str, tuple[Callable[[Any], Awaitable[Any]], str]] = {
         "orders_by_state or orders_open",
     ),
     "counts by state": (queries.count_by_state, "orders_by_state"),
-    "orders in motion": (queries.orders_in_motion, "orders_open"),
+    "orders in motion": (
+        lambda db: queries.orders_in_motion(db, timedelta(seconds=10)),
+        "orders_open",
+    ),
     "orders that are late": (lambda db: queries.overdue_orders(db, SOON), "orders_open"),
     "a command by its id": (lambda db: queries.outcomes_of(db, ["c-9"]), "events_by_command"),
     "a command of an order": (

@@ -43,7 +43,9 @@ async def test_counts_by_state_and_of_orders_whose_clock_runs(db: asyncpg.Pool) 
         State.APPROVED: 1,
         State.SHIPPED: 1,
     }
-    assert await queries.orders_in_motion(db) == 4  # a person is asked about one, one is shipped
+    # A person is asked about one, one is shipped.
+    assert await queries.orders_in_motion(db, timedelta(0)) == (4, 0)
+    assert await queries.orders_in_motion(db, timedelta(days=365_000)) == (4, 4)
 
 
 async def test_an_order_is_overdue_by_the_clock_that_runs(db: asyncpg.Pool) -> None:
