@@ -1,14 +1,19 @@
 """Orders for these tests: the writes of a whole story, and the fold that judges the rows."""
 
+import dataclasses
+import itertools
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+import asyncpg
+
 from domain import events as e
 from domain.events import Event, EventData, state_after
 from domain.model import Address, Item
 from domain.payments import PaymentStatus
+from persistence.queries import get_order, history
 from persistence.write import Change
 
 ADDRESS: Final = Address(street="123 Main St", city="Anytown", state="CA", zip="12345")
@@ -85,3 +90,18 @@ def fold(events: Iterable[Event]) -> dict[str, Any]:
         for name in ("payment_id", "shipment_id", "tracking_number"):
             row[name] = data.get(name, row[name])
     return row
+
+
+async def assert_row_is_fold(db: asyncpg.Pool, order_id: str) -> None:
+    """Compare an order's row with the fold of its events, which are numbered without gap."""
+    events = await history(db, order_id)
+    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
+    assert all(a.at <= b.at for a, b in itertools.pairwise(events))
+    order = await get_order(db, order_id)
+    expected = fold(events)
+    if expected["state"] is None:
+        assert order is None
+        return
+    assert order is not None
+    row = dataclasses.asdict(order)
+    assert {name: row[name] for name in expected} == expected

@@ -34,6 +34,10 @@ NEVER = {
         insert into events (order_id, sequence, type, data, at, key)
         values ('A-1', 99, 'order.command_rejected', '{}', now(), 'new')""",
     "an order is renamed": "update orders set order_id = 'Z' where order_id = 'A-2'",
+    "a label carries an address that is not the order's": """
+        insert into events (order_id, sequence, type, data, at, key)
+        select 'A-1', max(sequence) + 1, 'order.shipment_prepared', '{"address": {}}', now(), 'new'
+        from events where order_id = 'A-1'""",
     "an order is removed": "delete from orders",
     "an order goes where it may not": "update orders set state = 'validated'",
     "an order is in no known state": "update orders set state = 'lost'",

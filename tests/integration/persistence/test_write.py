@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-import itertools
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,14 @@ from persistence.payments import get_payment, intend_charge
 from persistence.pool import lease
 from persistence.queries import get_order, history
 from persistence.write import Change, record
-from tests.integration.persistence.stories import ADDRESS, AMOUNT, ELSEWHERE, fold, received, story
+from tests.integration.persistence.stories import (
+    ADDRESS,
+    AMOUNT,
+    ELSEWHERE,
+    assert_row_is_fold,
+    received,
+    story,
+)
 
 Seen = dict[tuple[str, str], set[int]]
 """Order id and key of a write: the sequence numbers it was told."""
@@ -30,20 +36,6 @@ async def write_story(db: asyncpg.Pool, order_id: str) -> None:
         if change.key == "charged":
             await intend_charge(db, f"{order_id}:charge", order_id, AMOUNT, "USD")
         await record(db, change)
-
-
-async def assert_row_is_fold(db: asyncpg.Pool, order_id: str) -> None:
-    events = await history(db, order_id)
-    assert [event.sequence for event in events] == list(range(1, len(events) + 1))
-    assert all(a.at <= b.at for a, b in itertools.pairwise(events))
-    order = await get_order(db, order_id)
-    expected = fold(events)
-    if expected["state"] is None:
-        assert order is None
-        return
-    assert order is not None
-    row = dataclasses.asdict(order)
-    assert {name: row[name] for name in expected} == expected
 
 
 async def test_a_story_gives_row_events_payment_and_outbox_that_agree(db: asyncpg.Pool) -> None:
@@ -282,3 +274,17 @@ async def test_text_that_json_has_to_escape_comes_back_as_it_was(db: asyncpg.Poo
     payload = await db.fetchval("select payload from outbox")
     assert EVENT.validate_json(payload).data == deadline
     assert (await history(db, "A-1"))[0].data == deadline
+
+
+async def test_a_label_for_an_earlier_address_is_refused(db: asyncpg.Pool) -> None:
+    changes = {change.key: change for change in story("A-1")}
+    moved = list(changes)[: list(changes).index("prepared-1")]
+    for key in moved:
+        if key == "charged":
+            await intend_charge(db, "A-1:charge", "A-1", AMOUNT, "USD")
+        await record(db, changes[key])
+    late = e.ShipmentPrepared(shipment_id="A-1:0", address=ADDRESS)
+    with pytest.raises(Rejected, match="not the order's"):
+        await record(db, Change("A-1", "prepared-0", late))
+    await assert_row_is_fold(db, "A-1")
+    await record(db, changes["prepared-1"])
