@@ -2,19 +2,16 @@
 
 import asyncio
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from devstack import Endpoints
+from tests.integration.orchestration.conftest import Start
 from tests.support.waiting import until
 from tests.unit.orchestration.orders import NOWHERE, Orders
 
-Start = Callable[[], subprocess.Popen[bytes]]
 SUNNY = [
     "written received",
     "before sales.receive",
@@ -35,35 +32,6 @@ SUNNY = [
     "after sales.confirm_shipped",
 ]
 REFUND = ["before payments.refund", "after payments.refund", "written refunded", "written ended"]
-
-
-@pytest.fixture
-async def worker(
-    unserved: Orders, endpoints: Endpoints, db_url: str, tmp_path: Path
-) -> AsyncIterator[Start]:
-    """Start worker processes; what still runs afterwards is ended in good order.
-
-    The orders have two minutes: how long a process takes to start is not what is tested.
-    """
-    unserved.policy = unserved.policy.model_copy(update={"timeout_seconds": 120})
-    started: list[subprocess.Popen[bytes]] = []
-    arguments = [
-        *(db_url, endpoints.temporal_host, str(endpoints.temporal_port)),
-        *(unserved.task_queue, unserved.policy.shipping_task_queue),
-        *(str(tmp_path), "none"),
-    ]
-
-    def start() -> subprocess.Popen[bytes]:
-        module = "tests.integration.orchestration.worker_process"
-        process = subprocess.Popen([sys.executable, "-m", module, *arguments])
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:
-            process.terminate()
-            assert await asyncio.to_thread(process.wait, 60) == 0
 
 
 @pytest.mark.parametrize("point", SUNNY)

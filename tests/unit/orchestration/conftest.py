@@ -50,8 +50,8 @@ async def orders(
     db: asyncpg.Pool,
     unique: Callable[[str], str],
 ) -> AsyncIterator[Orders]:
-    """Orders with the default policy; ``orders.policy`` and ``orders.script`` may be changed."""
-    policy = OrderPolicy(shipping_task_queue=unique("shipping"))
+    """Orders with two minutes each; ``orders.policy`` and ``orders.script`` may be changed."""
+    policy = OrderPolicy(timeout_seconds=120, shipping_task_queue=unique("shipping"))
     made = Orders(
         time_skipping.client,
         db,

@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncpg
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
+from temporalio.service import RPCError, RPCStatusCode
 
 from domain.commands import (
     ApproveOrder,
@@ -102,6 +103,50 @@ class Orders:
 
     async def story(self, name: str) -> list[str]:
         return [event.type.removeprefix("order.") for event in await self.events(name)]
+
+    def hurry(self) -> None:
+        """Give orders 15 s instead of the tests' two minutes.
+
+        Only for those that are to fail in time: while steps run, time runs as it does, and how
+        fast this machine is is not what is tested.
+        """
+        self.policy = self.policy.model_copy(update={"timeout_seconds": 15})
+
+    def shipment(self, name: str, attempt: int = 1) -> str:
+        """Return the id of the workflow that ships an order, or tries to."""
+        return f"shipping-{self.id(name)}-{attempt}"
+
+    async def has(self, workflow: str, event: str, times: int = 1) -> None:
+        """Wait until the history of a workflow has so many such events."""
+
+        async def there() -> bool:
+            try:
+                told = await self.client.get_workflow_handle(workflow).fetch_history()
+            except RPCError as error:
+                if error.status is RPCStatusCode.NOT_FOUND:
+                    return False
+                raise
+            attributes = f"{event}_event_attributes"
+            return sum(e.WhichOneof("attributes") == attributes for e in told.events) >= times
+
+        await until(there)
+
+    async def has_heard(self, name: str) -> None:
+        """Wait until the order's workflow has worked on all signals so far."""
+
+        async def heard() -> bool:
+            told = (await self.handle(name).fetch_history()).events
+            kind = "workflow_execution_signaled_event_attributes"
+            last = max(e.event_id for e in told if e.WhichOneof("attributes") == kind)
+            return any(
+                e.workflow_task_completed_event_attributes.started_event_id > last for e in told
+            )
+
+        await until(heard)
+
+    async def goes_on(self, workflow: str) -> None:
+        """Wait until a step of a workflow goes on as a regular activity: now it hears signals."""
+        await self.has(workflow, "activity_task_scheduled")
 
     async def reaches(self, name: str, event: str) -> None:
         async def there() -> bool:

@@ -3,12 +3,24 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
-from domain.errors import Declined, PartnerUnavailable
+from domain.errors import Declined, PartnerUnavailable, Rejected
 from orchestration.gateways import Gateways
 
-Call = Callable[[], Awaitable[Any]]
+
+@dataclass(frozen=True)
+class Call:
+    """A call on its way to a partner; its ``key`` begins with the order's id."""
+
+    key: str
+    send: Callable[[], Awaitable[Any]]
+
+    async def __call__(self) -> Any:
+        return await self.send()
+
+
 Behaviour = Callable[[Call], Awaitable[Any]]
 
 
@@ -38,6 +50,10 @@ async def declines(_: Call) -> Any:
     raise Declined("told to decline")
 
 
+async def breaks(_: Call) -> Any:
+    raise Rejected("told to break")
+
+
 class Gate:
     """Lets a call through once it is opened."""
 
@@ -58,9 +74,11 @@ class Script:
         self.always: dict[str, Behaviour] = defaultdict(lambda: works)
         self.next: dict[str, list[Behaviour]] = defaultdict(list)
         self.calls: dict[str, int] = defaultdict(int)
+        self.keys: dict[str, set[str]] = defaultdict(set)
 
     async def perform(self, operation: str, call: Call) -> Any:
         self.calls[operation] += 1
+        self.keys[operation].add(call.key)
         waiting = self.next[operation]
         behaviour = waiting.pop(0) if waiting else self.always[operation]
         return await behaviour(call)
@@ -81,6 +99,7 @@ class _Directed:
         method = getattr(self._real, operation)
 
         async def call(*args: Any) -> Any:
-            return await self._script.perform(f"{self._name}.{operation}", lambda: method(*args))
+            sent = Call(args[0], lambda: method(*args))
+            return await self._script.perform(f"{self._name}.{operation}", sent)
 
         return call

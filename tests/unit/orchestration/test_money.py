@@ -63,6 +63,7 @@ async def test_partners_that_fail_now_and_then_are_asked_again_and_do_it_once(
 async def test_a_dead_partner_ends_the_order_in_time_with_the_money_back(
     orders: Orders, operation: str, payment: str | None, trouble: Behaviour
 ) -> None:
+    orders.hurry()
     orders.script.always[operation] = trouble
     await orders.start("A")
     assert await orders.ends("A") == "failed"
@@ -75,6 +76,7 @@ async def test_a_dead_partner_ends_the_order_in_time_with_the_money_back(
 async def test_a_charge_that_succeeded_unheard_is_recorded_and_refunded(
     orders: Orders, trouble: Behaviour
 ) -> None:
+    orders.hurry()
     orders.script.always["payments.charge"] = trouble
     await orders.start("A")
     assert await orders.ends("A") == "failed"
@@ -91,6 +93,7 @@ async def test_a_charge_that_succeeded_unheard_is_recorded_and_refunded(
 
 
 async def test_a_dispatch_that_succeeded_unheard_ships_the_order(orders: Orders) -> None:
+    orders.hurry()
     orders.script.always["carrier.dispatch"] = hangs_after_effect
     await orders.start("A")
     assert await orders.ends("A") == "shipped"
@@ -101,6 +104,7 @@ async def test_a_dispatch_that_succeeded_unheard_ships_the_order(orders: Orders)
 async def test_a_bank_gone_for_good_does_not_hold_up_an_order_it_may_not_have_charged(
     orders: Orders,
 ) -> None:
+    orders.hurry()
     back = Gate()
     orders.script.always["payments.charge"] = hangs_after_effect
     for operation in ("payments.find", "payments.void", "payments.refund"):
