@@ -85,6 +85,12 @@ def board() -> None:
 
 
 @app.command()
+def partners() -> None:
+    """Role: simulated partners over HTTP, for GATEWAY_MODE=http."""
+    _run("partners")
+
+
+@app.command()
 def migrate() -> None:
     """Bring the database to the version of this program."""
     _run("migrate")

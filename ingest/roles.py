@@ -114,6 +114,13 @@ async def board(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     )
 
 
+async def partners(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
+    """Simulate the partners over HTTP."""
+    from ingest.partners import serve
+
+    await serve(settings, stop, ready)
+
+
 async def migrate(settings: Settings, _stop: asyncio.Event, _ready: Ready) -> None:
     """Bring the database to the version of this program."""
     from persistence.migrate import migrate as upgrade
@@ -154,8 +161,9 @@ def _gateways(settings: Settings) -> "AbstractAsyncContextManager[Gateways]":
 
     if settings.gateway_mode == "simulated":
         faults = gateways.Faults(settings.simulated_faults)
-        # Every process fails at other calls than its neighbours.
-        return gateways.simulated(settings.db_url, faults, seed=os.getpid())
+        # Unless told, every process fails at other calls than its neighbours.
+        seed = settings.simulated_seed or os.getpid()
+        return gateways.simulated(settings.db_url, faults, seed)
     return gateways.http(
         gateways.Urls(
             sales=settings.sales_url,

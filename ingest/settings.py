@@ -89,6 +89,7 @@ class Settings(BaseSettings):
 
     gateway_mode: Literal["simulated", "http"] = "simulated"
     simulated_faults: Literal["none", "flaky"] = "none"
+    simulated_seed: Annotated[int, Field(ge=0)] = 0
     sales_url: Url = "http://localhost:8101"
     screening_url: Url = "http://localhost:8102"
     payments_url: Url = "http://localhost:8103"

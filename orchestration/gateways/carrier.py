@@ -6,7 +6,7 @@ from pydantic import ConfigDict
 
 from domain.errors import Declined
 from domain.model import Address, Model, Text
-from orchestration.gateways.http_partner import HttpPartner
+from orchestration.gateways.http_partner import HttpPartner, understood
 from orchestration.gateways.simulation import SimulatedPartner
 
 REFUSED_ZIP = "00000"
@@ -50,13 +50,13 @@ class HttpCarrier(HttpPartner):
             "shipment_id": shipment_id,
             "address": address.model_dump(),
         }
-        return Pickup.model_validate_json(await self.post("/pickups", key, body))
+        return understood(Pickup, await self.post("/pickups", key, body))
 
     async def withdraw(self, key: str, order_id: str) -> Pickup | None:
         """See the port."""
         path, body = f"/pickups/{key}/withdraw", {"order_id": order_id}
         standing = await self.post(path, f"{key}:withdraw", body)
-        return Pickup.model_validate_json(standing) if standing else None
+        return understood(Pickup, standing) if standing else None
 
 
 class SimulatedCarrier(SimulatedPartner):

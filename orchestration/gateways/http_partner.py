@@ -1,21 +1,34 @@
-"""What all partners have in common over HTTP.
+"""What all partners have in common over HTTP; ``docs/partners.md`` is the contract.
 
-A change carries its idempotency key in the header ``Idempotency-Key``. 2xx is the answer, and
-204 an empty one. Errors are problem+json: 408, 425, 429 and 5xx may work later
-(``PartnerUnavailable``), every other 4xx is a no (``Declined``) with ``detail`` as the reason.
+A change carries its idempotency key in the header ``Idempotency-Key``. 2xx is the answer, 204 an
+empty one. A 4xx with problem+json is a no (``Declined``), its ``detail`` the reason. All else
+says nothing about the outcome (``PartnerUnavailable``): 5xx, no answer, an answer that cannot be
+read, what a proxy says, and the 4xx that are not about this request.
 """
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import httpx
+from pydantic import BaseModel, ValidationError
 
 from domain.errors import Declined, PartnerUnavailable
 
-_LATER: Final = frozenset(
-    {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+PROBLEM: Final = "application/problem+json"
+
+_NOT_ABOUT_THE_REQUEST: Final = frozenset(
+    {
+        HTTPStatus.UNAUTHORIZED,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.TOO_EARLY,
+        HTTPStatus.TOO_MANY_REQUESTS,
+    }
 )
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class HttpPartner:
@@ -34,9 +47,10 @@ class HttpPartner:
         return _body(await self._send("POST", path, key, body))
 
     async def find_at(self, path: str) -> bytes | None:
-        """Return what stands at ``path``, ``None`` for 404; raises as ``get``."""
+        """Return what stands at ``path``, ``None`` for the partner's 404; raises as ``get``."""
         response = await self._send("GET", path, None, None)
-        return None if response.status_code == HTTPStatus.NOT_FOUND else _body(response)
+        missing = response.status_code == HTTPStatus.NOT_FOUND and _is_problem(response)
+        return None if missing else _body(response)
 
     async def _send(
         self, method: str, path: str, key: str | None, body: Mapping[str, Any] | None
@@ -51,13 +65,28 @@ class HttpPartner:
             raise PartnerUnavailable(text) from error
 
 
+def understood(model: type[M], body: bytes) -> M:
+    """Read an answer; raises ``PartnerUnavailable`` when it is not what the contract says."""
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        text = f"an answer that is no {model.__name__}: {body[:100]!r}"
+        raise PartnerUnavailable(text) from error
+
+
 def _body(response: httpx.Response) -> bytes:
     if response.is_success:
         return response.content
     reason = _reason(response)
-    if response.status_code in _LATER or response.is_server_error:
-        raise PartnerUnavailable(reason)
-    raise Declined(reason)
+    about_it = response.status_code not in _NOT_ABOUT_THE_REQUEST
+    if response.is_client_error and about_it and _is_problem(response):
+        raise Declined(reason)
+    raise PartnerUnavailable(reason)
+
+
+def _is_problem(response: httpx.Response) -> bool:
+    kind: str = response.headers.get("content-type", "")
+    return kind.partition(";")[0].strip() == PROBLEM
 
 
 def _reason(response: httpx.Response) -> str:

@@ -10,7 +10,7 @@ from pydantic import ConfigDict
 
 from domain.errors import Declined
 from domain.model import Currency, MinorUnits, Model
-from orchestration.gateways.http_partner import HttpPartner
+from orchestration.gateways.http_partner import HttpPartner, understood
 from orchestration.gateways.simulation import SimulatedPartner
 
 DECLINED_AMOUNT = 6666
@@ -65,13 +65,13 @@ class HttpPayments(HttpPartner):
     async def find(self, payment_id: str) -> Charge | None:
         """See the port."""
         found = await self.find_at(f"/charges/{payment_id}")
-        return Charge.model_validate_json(found) if found else None
+        return understood(Charge, found) if found else None
 
     async def void(self, payment_id: str, order_id: str) -> Charge | None:
         """See the port."""
         path, body = f"/charges/{payment_id}/void", {"order_id": order_id}
         standing = await self.post(path, f"{payment_id}:void", body)
-        return Charge.model_validate_json(standing) if standing else None
+        return understood(Charge, standing) if standing else None
 
     async def refund(self, key: str, payment_id: str, order_id: str, reason: str) -> None:
         """See the port."""

@@ -6,7 +6,7 @@ from typing import Protocol
 from pydantic import ConfigDict
 
 from domain.model import Currency, Item, Items, Model
-from orchestration.gateways.http_partner import HttpPartner
+from orchestration.gateways.http_partner import HttpPartner, understood
 from orchestration.gateways.simulation import SimulatedPartner
 
 
@@ -40,7 +40,7 @@ class HttpSales(HttpPartner):
 
     async def receive(self, key: str, order_id: str) -> Basket:
         """See the port."""
-        return Basket.model_validate_json(await self.get(f"/orders/{order_id}", key))
+        return understood(Basket, await self.get(f"/orders/{order_id}", key))
 
     async def confirm_shipped(self, key: str, order_id: str, tracking_number: str) -> None:
         """See the port."""

@@ -14,7 +14,8 @@ HEAVY = (
 )  # fmt: skip
 COMMANDS = (
     "start", "status", "history", "cancel", "update-address", "approve", "reject", "list", "watch",
-    "doctor", "dead-letters", "ingest", "worker", "relay", "api", "board", "migrate", "up",
+    "doctor", "dead-letters", "ingest", "worker", "relay", "api", "board", "partners", "migrate",
+    "up",
 )  # fmt: skip
 
 

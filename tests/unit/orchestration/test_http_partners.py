@@ -1,0 +1,149 @@
+"""The HTTP contract of docs/partners.md: what an answer is taken for, and both sides of it."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from domain.errors import Declined, PartnerUnavailable
+from domain.model import Item
+from orchestration import gateways
+from orchestration.gateways import Gateways
+from orchestration.gateways.carrier import HttpCarrier, Pickup
+from orchestration.gateways.payments import Charge, HttpPayments
+from orchestration.gateways.sales import HttpSales
+from orchestration.gateways.screening import HttpScreening
+from orchestration.gateways.server import create_app
+from orchestration.gateways.warehouse import HttpWarehouse
+from tests.unit.orchestration.orders import HOME
+
+PROBLEM = {"content-type": "application/problem+json"}
+NO_SUCH_THING = b'{"title": "No", "detail": "not with us"}'
+WORTH = 500
+
+
+def _bank(answer: httpx.Response | httpx.HTTPError) -> HttpPayments:
+    def respond(_: httpx.Request) -> httpx.Response:
+        if isinstance(answer, httpx.HTTPError):
+            raise answer
+        return answer
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(respond))
+    return HttpPayments(client, "http://bank.test")
+
+
+@pytest.mark.parametrize("status", [400, 402, 404, 409, 410, 422])
+async def test_a_no_is_a_4xx_with_a_problem(status: int) -> None:
+    bank = _bank(httpx.Response(status, headers=PROBLEM, content=NO_SUCH_THING))
+    with pytest.raises(Declined, match="not with us"):
+        await bank.charge("A:charge", "A", WORTH, "USD")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(
+            httpx.Response(status, headers=PROBLEM, content=NO_SUCH_THING)
+            for status in (302, 401, 403, 407, 408, 425, 429, 500, 502, 503, 504)
+        ),
+        httpx.Response(404, text="nginx"),
+        httpx.Response(422, json={"detail": "no problem+json"}),
+        httpx.ConnectError("refused"),
+        httpx.ReadTimeout("slow"),
+        httpx.RemoteProtocolError("cut off"),
+    ],
+    ids=lambda answer: str(getattr(answer, "status_code", type(answer).__name__)),
+)
+async def test_all_else_says_nothing_about_the_outcome(
+    answer: httpx.Response | httpx.HTTPError,
+) -> None:
+    with pytest.raises(PartnerUnavailable):
+        await _bank(answer).charge("A:charge", "A", WORTH, "USD")
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b'{"amount": "5", "currency": "USD"}'])
+async def test_an_answer_that_cannot_be_read_says_nothing_either(content: bytes) -> None:
+    with pytest.raises(PartnerUnavailable):
+        await _bank(httpx.Response(200, content=content or b"{}")).find("A:charge")
+
+
+async def test_a_charge_is_unknown_only_where_the_bank_says_so() -> None:
+    said = httpx.Response(404, headers=PROBLEM, content=NO_SUCH_THING)
+    assert await _bank(said).find("A:charge") is None
+    with pytest.raises(PartnerUnavailable):
+        await _bank(httpx.Response(404, text="nginx")).find("A:charge")
+
+
+async def test_every_change_carries_its_key() -> None:
+    seen: dict[str, str | None] = {}
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        if request.method == "POST":
+            seen[request.url.path] = request.headers.get("idempotency-key")
+        return httpx.Response(200, json={"tracking_number": "T", "amount": 1, "currency": "USD"})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(respond)) as client:
+        item = Item(sku="S", quantity=1, unit_price=1)
+        bank, carrier = HttpPayments(client, "http://p"), HttpCarrier(client, "http://p")
+        await HttpSales(client, "http://p").confirm_shipped("k1", "A", "T")
+        await HttpScreening(client, "http://p").validate("k2", "A", (item,), HOME)
+        await bank.charge("k3", "A", WORTH, "USD")
+        await bank.refund("k4", "k3", "A", "why")
+        await bank.void("k3", "A")
+        await HttpWarehouse(client, "http://p").prepare("k5", "A", "A-1", (item,), HOME)
+        await carrier.dispatch("k6", "A", "A-1", HOME)
+        await carrier.withdraw("k6", "A")
+    assert seen == {
+        "/orders/A/shipped": "k1",
+        "/screenings": "k2",
+        "/charges": "k3",
+        "/charges/k3/refund": "k4",
+        "/charges/k3/void": "k3:void",
+        "/shipments": "k5",
+        "/pickups": "k6",
+        "/pickups/k6/withdraw": "k6:withdraw",
+    }
+
+
+@pytest.fixture
+async def partners(db_url: str) -> AsyncIterator[Gateways]:
+    """The adapters on one side of the contract, the simulator on the other."""
+    async with gateways.simulated(db_url, gateways.Faults.NONE, seed=0) as simulated:
+        transport = httpx.ASGITransport(create_app(simulated))
+        async with httpx.AsyncClient(transport=transport) as client:
+            yield Gateways(
+                sales=HttpSales(client, "http://sales"),
+                screening=HttpScreening(client, "http://screening"),
+                payments=HttpPayments(client, "http://bank"),
+                warehouse=HttpWarehouse(client, "http://warehouse"),
+                carrier=HttpCarrier(client, "http://carrier"),
+            )
+
+
+async def test_both_sides_of_the_contract_fit(partners: Gateways) -> None:
+    basket = await partners.sales.receive("A:receive", "A")
+    await partners.screening.validate("A:validate", "A", basket.items, HOME)
+    await partners.payments.charge("A:charge", "A", WORTH, "USD")
+    await partners.payments.charge("A:charge", "A", WORTH, "USD")
+    charge = Charge(amount=WORTH, currency="USD")
+    assert await partners.payments.find("A:charge") == charge
+    assert await partners.payments.void("A:charge", "A") == charge
+    await partners.payments.refund("A:refund", "A:charge", "A", "why")
+    await partners.warehouse.prepare("A:prepare", "A", "A-1", basket.items, HOME)
+    pickup = await partners.carrier.dispatch("A:dispatch", "A", "A-1", HOME)
+    assert await partners.carrier.withdraw("A:dispatch", "A") == pickup
+    await partners.sales.confirm_shipped("A:confirm", "A", pickup.tracking_number)
+    assert pickup == Pickup(tracking_number="TRK-A-1")
+
+
+async def test_what_is_closed_stays_closed(partners: Gateways) -> None:
+    assert await partners.payments.find("A:charge") is None
+    assert await partners.payments.void("A:charge", "A") is None
+    with pytest.raises(Declined, match="voided"):
+        await partners.payments.charge("A:charge", "A", WORTH, "USD")
+    assert await partners.carrier.withdraw("A:dispatch", "A") is None
+    with pytest.raises(Declined, match="withdrawn"):
+        await partners.carrier.dispatch("A:dispatch", "A", "A-1", HOME)
+    unknown = Item(sku="UNKNOWN", quantity=1, unit_price=1)
+    with pytest.raises(Declined, match="nobody sells"):
+        await partners.screening.validate("A:validate", "A", (unknown,), HOME)
