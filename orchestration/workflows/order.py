@@ -121,6 +121,7 @@ class OrderWorkflow(OrderCommands, OrderEndings):
         )
         await self._write("review-requested", requested)
         self._state = State.IN_REVIEW
+        self._steps.begin("review", f"review: a person is asked until {decide_by:%H:%M:%S} UTC")
         await self._wait(lambda: bool(self._decision or self._cancel_asked), decide_by)
         if self._cancel_asked:
             raise Interrupted

@@ -66,7 +66,7 @@ class Steps:
         can never work, ``Unavailable`` when the time is up, ``Interrupted`` as soon as
         ``unless`` turns true (the activity may still be under way then).
         """
-        self._begin(activity.__name__)
+        self.begin(activity.__name__)
         if unless():
             raise Interrupted
         try:
@@ -112,9 +112,10 @@ class Steps:
         """Return step, attempts and last error, as ``contract.Status`` has them."""
         return {"step": self.running, "attempts": self.attempts, "last_error": self.last_error}
 
-    def _begin(self, name: str) -> None:
+    def begin(self, name: str, details: str | None = None) -> None:
+        """Tell which step runs now, in the status query and in Temporal's UI."""
         self.running, self.attempts, self.last_error = name, 0, None
-        workflow.set_current_details(name)
+        workflow.set_current_details(details or name)
 
     def _failed(self, error: FailureError) -> None:
         """Note what went wrong; raise ``Refused`` when trying again is in vain."""

@@ -11,12 +11,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from temporalio import workflow
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
 from orchestration.temporal_client import DATA_CONVERTER
 from orchestration.workflows.order import OrderWorkflow
 from orchestration.workflows.shipping import ShippingWorkflow
+from tests.support.waiting import until
 from tests.unit.orchestration.orders import NOWHERE, Orders
 from tests.unit.orchestration.partners import hangs_after_effect, raises
 
@@ -55,12 +57,24 @@ async def _declined(orders: Orders) -> None:
 
 
 async def _late_charge(orders: Orders) -> None:
+    orders.hurry()
     orders.script.always["payments.charge"] = hangs_after_effect
     await orders.start("A")
 
 
 async def _dispatch_refused(orders: Orders) -> None:
+    orders.hurry()
     await orders.start("A", address=NOWHERE)
+
+
+async def _moved_in_the_pause(orders: Orders) -> None:
+    await orders.start("A", address=NOWHERE)
+
+    async def thrice() -> bool:
+        return (await orders.story("A")).count("dispatch_failed") >= 3
+
+    await until(thrice, every=0.02)
+    await orders.move("A")
 
 
 async def _retried(orders: Orders) -> None:
@@ -80,6 +94,7 @@ PATHS: dict[str, Callable[[Orders], Awaitable[None]]] = {
         _declined,
         _late_charge,
         _dispatch_refused,
+        _moved_in_the_pause,
         _retried,
     )
 }
@@ -105,6 +120,12 @@ async def test_a_recorded_history_replays(file: Path) -> None:
     recorded = await asyncio.to_thread(file.read_text)
     replayer = Replayer(workflows=[OrderWorkflow, ShippingWorkflow], data_converter=DATA_CONVERTER)
     await replayer.replay_workflow(WorkflowHistory.from_json(_workflow_id(file), recorded))
+
+
+async def test_the_guard_of_a_change_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workflow, "patched", lambda _: True)
+    with pytest.raises(workflow.NondeterminismError):
+        await test_a_recorded_history_replays(HISTORIES / "moved_in_the_pause_before-0.json")
 
 
 def _write(file: Path, history: WorkflowHistory) -> None:

@@ -196,6 +196,9 @@ async def test_the_running_step_can_be_seen(orders: Orders) -> None:
         return (await status()).state == "in_review"
 
     await until(in_review)
+    assert (await status()).step == "review"
+    metadata = await orders.handle("A").query("__temporal_workflow_metadata")
+    assert "a person is asked until" in str(metadata)
     await orders.approve("A")
     await orders.ends("A")
     assert (await status()).state == "shipped"
