@@ -1,0 +1,45 @@
+"""What a sunny order costs Temporal, and what Temporal's UI shows of one that has trouble."""
+
+from typing import Any
+
+from orchestration.contract import workflow_id
+from orchestration.temporal_client import query_status
+from tests.support.waiting import until
+from tests.unit.orchestration.orders import Orders
+from tests.unit.orchestration.partners import raises
+
+
+async def test_a_sunny_order_has_at_most_30_events_and_5_workflow_tasks(orders: Orders) -> None:
+    await orders.start("A")
+    assert await orders.ends("A") == "shipped"
+    events = [event for told in await orders.histories() for event in told.events]
+    tasks = [e for e in events if e.HasField("workflow_task_completed_event_attributes")]
+    print(f"{len(events)} events, {len(tasks)} workflow tasks")
+    assert len(events) <= 30
+    assert len(tasks) <= 5
+
+
+async def test_a_step_in_trouble_can_be_seen_while_it_runs(orders: Orders) -> None:
+    orders.script.always["payments.charge"] = raises
+    await orders.start("A")
+    order = workflow_id(orders.id("A"))
+    await orders.goes_on(order)
+
+    async def told() -> Any:
+        status = await query_status(orders.client, orders.id("A"))
+        return status if status and status.attempts > 2 and status.last_error else None
+
+    status = await until(told)
+    assert (status.state, status.step) == ("validated", "charge")
+    assert "told to raise" in status.last_error
+    assert status.deadline is not None
+    metadata = await orders.handle("A").query("__temporal_workflow_metadata")
+    assert "charge" in str(metadata)
+    scheduled = [
+        event.user_metadata.summary.data.decode()
+        for event in (await orders.handle("A").fetch_history()).events
+        if event.HasField("activity_task_scheduled_event_attributes")
+    ]
+    assert "charge, after: " in scheduled[0]
+    orders.script.always.pop("payments.charge")
+    assert await orders.ends("A") == "shipped"
