@@ -38,6 +38,8 @@ from tests.integration.persistence.stories import assert_row_is_fold
 from tests.support.waiting import until
 from tests.unit.orchestration.orders import ELSEWHERE, HOME, NOWHERE, Orders
 
+pytestmark = pytest.mark.chaos  # until it is seen to hold on every run
+
 FIRST, _, LAST = os.environ.get("MADE_UP_SEEDS", "1-2").partition("-")
 SEEDS: Final = range(int(FIRST), int(LAST or FIRST) + 1)
 STORIES: Final = 16

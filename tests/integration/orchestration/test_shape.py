@@ -2,11 +2,15 @@
 
 from typing import Any
 
+import pytest
+
 from orchestration.contract import workflow_id
 from orchestration.temporal_client import query_status
 from tests.support.waiting import until
 from tests.unit.orchestration.orders import Orders
 from tests.unit.orchestration.partners import raises
+
+pytestmark = pytest.mark.chaos  # until it is seen to hold on every run
 
 
 async def test_a_sunny_order_has_at_most_30_events_and_5_workflow_tasks(orders: Orders) -> None:

@@ -27,6 +27,8 @@ from tests.support.waiting import until
 from tests.unit.orchestration.orders import ELSEWHERE, HOME, Orders
 from tests.unit.orchestration.partners import Call, Gate, breaks, declines, works
 
+pytestmark = pytest.mark.chaos  # until it is seen to hold on every run
+
 DEAR: Final = 90_000
 DECLINED: Final = 6666
 

@@ -24,6 +24,15 @@ async def test_an_order_ships(orders: Orders) -> None:
     assert await orders.books("A") == ["charge", "prepare", "dispatch", "confirm_shipped"]
 
 
+async def test_the_sunny_path_stays_small(orders: Orders) -> None:
+    await orders.start("A")
+    await orders.ends("A")
+    events = [event for history in await orders.histories() for event in history.events]
+    tasks = [e for e in events if e.HasField("workflow_task_completed_event_attributes")]
+    assert len(events) <= 30
+    assert len(tasks) <= 5
+
+
 @pytest.mark.parametrize(
     ("review", "amount", "asked"),
     [("auto", DEAR, False), ("above", 50_000, False), ("above", 50_001, True), ("manual", 1, True)],
