@@ -1,7 +1,7 @@
 """The servers under test, a fresh database and fresh topics for each test that asks.
 
 ``ORDERS_TEST_STACK=embedded`` (default) starts them as child processes, ``containers`` by
-testcontainers; one set serves the whole run, on free ports.
+testcontainers; one set serves a whole test process, on free ports.
 """
 
 import os
@@ -23,26 +23,32 @@ settings.register_profile(
 )
 settings.load_profile("any machine")
 
+KIND = os.environ.get("ORDERS_TEST_STACK", "embedded")
+
+
+def pytest_sessionstart() -> None:
+    """Refuse a choice that cannot work before any test runs."""
+    if KIND not in ("embedded", "containers"):
+        pytest.exit(f"ORDERS_TEST_STACK={KIND}: must be embedded or containers", 2)
+    if KIND == "containers":
+        try:
+            require_docker()
+        except NoDocker as error:
+            pytest.exit(str(error), 2)
+
 
 @pytest.fixture(scope="session")
 async def stack(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Stack | ContainerStack]:
-    """Kafka, Temporal and PostgreSQL, shared by all tests: never kill these."""
-    kind = os.environ.get("ORDERS_TEST_STACK", "embedded")
-    if kind == "embedded":
-        directory = tmp_path_factory.mktemp("stack")
-        async with Stack(directory, Ports.free(), print, persistent=False) as embedded:
-            yield embedded
-    elif kind == "containers":
-        try:
-            require_docker()
-        except NoDocker as error:
-            pytest.exit(str(error), 2)
+    """Kafka, Temporal and PostgreSQL, shared by all tests of a process: never kill these."""
+    if KIND == "containers":
         async with ContainerStack(print) as containers:
             yield containers
     else:
-        pytest.exit(f"ORDERS_TEST_STACK={kind}: must be embedded or containers", 2)
+        directory = tmp_path_factory.mktemp("stack")
+        async with Stack(directory, Ports.free(), print, persistent=False) as embedded:
+            yield embedded
 
 
 @pytest.fixture(scope="session")
