@@ -36,6 +36,8 @@ FAULTS_A_MINUTE_LEAST: Final = 3
 ALL_FAMILIES_MINUTES: Final = 2
 """From here on there is time for a fault of every family."""
 SHIPPED_LEAST: Final = 0.25
+UNTOUCHED_A_MINUTE_LEAST: Final = 10
+"""Orders that no outage touched: only those are held to their time."""
 
 
 def judge(evidence: Evidence) -> list[Violation]:
@@ -47,6 +49,10 @@ def meaningless(evidence: Evidence, minutes: float, kinds: Iterable[str]) -> Ite
     """Yield why this run proves nothing: too little was done, or too little was broken."""
     yield from _too_little_done(evidence, minutes)
     yield from _too_little_broken(evidence, minutes, kinds)
+    counted = punctuality.tallies(evidence)
+    untouched = counted["calm"].orders + counted["process"].orders
+    if untouched < minutes * UNTOUCHED_A_MINUTE_LEAST:
+        yield f"only {untouched} orders were touched by no outage"
     yield from punctuality.cannot_tell(evidence)
 
 

@@ -113,15 +113,19 @@ KINDS: Final[dict[str, Kind]] = {
 def plan(seed: int, kinds: Iterable[str]) -> Iterator[Planned]:
     """Yield faults without end: each round has one of every family, in an order of its own.
 
-    A family's kinds come in an order drawn by the seed, each once before any comes again.
+    Outages come last in a round, so that between them there is time in which orders have to be
+    decided in time. A family's kinds come in an order drawn by the seed, each once before any
+    comes again.
     """
     chance = random.Random(seed)
+    outages = {kind.family for kind in KINDS.values() if kind.reach == "outage"}
     families: dict[str, list[str]] = {}
     for kind in sorted(kinds):
         families.setdefault(KINDS[kind].family, []).append(kind)
     decks: dict[str, list[str]] = {family: [] for family in families}
     while True:
-        for family in chance.sample(sorted(families), len(families)):
+        drawn = chance.sample(sorted(families), len(families))
+        for family in sorted(drawn, key=outages.__contains__):
             deck = decks[family]
             if not deck:
                 deck += chance.sample(families[family], len(families[family]))

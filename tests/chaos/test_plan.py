@@ -27,6 +27,7 @@ def test_a_run_without_commands_faults_or_outcomes_proves_nothing() -> None:
     for doubt in (
         "only 0 commands",
         "by rest",
+        "only 0 orders were touched by no outage",
         "only 0 faults",
         "ended cancelled",
         "ended rejected",
