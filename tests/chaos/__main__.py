@@ -43,7 +43,8 @@ def main(
     command = _command(seed, minutes, rate, only, bug)
     _say(f"{command} (data and logs in {directory})")
     evidence = asyncio.run(run(options, _say))
-    violations, doubts = judge(evidence), list(meaningless(evidence, minutes, kinds))
+    families = {KINDS[kind].family for kind in kinds}
+    violations, doubts = judge(evidence), list(meaningless(evidence, minutes, families))
     text = report(evidence, violations, doubts)
     (directory / "report.txt").write_text(f"{command}\n{text}\n")
     _say(text)

@@ -83,13 +83,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Trouble that was made: what, to whom, from when until it was over.
+    """Trouble that was made: what, of which family, to whom, from when until it was over.
 
     ``process``: one of several processes of a role was hit, the others could go on.
     ``outage``: something was hit that all depend on.
     """
 
     kind: str
+    family: str
     target: str
     reach: Reach
     begin: datetime

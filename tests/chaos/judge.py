@@ -1,13 +1,12 @@
 """All checks by the names they report under, and whether a run means anything."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from tests.chaos import answers, checks, money, punctuality, takeover
 from tests.chaos.checks import Check, Violation
 from tests.chaos.evidence import DID_NOT_FIRE, Evidence
-from tests.chaos.plan import KINDS
 
 ALL: Final[dict[str, Check]] = {
     "acknowledged is on the topic": checks.acknowledged_is_on_the_topic,
@@ -45,10 +44,13 @@ def judge(evidence: Evidence) -> list[Violation]:
     return [violation for check in ALL.values() for violation in check(evidence)]
 
 
-def meaningless(evidence: Evidence, minutes: float, kinds: Iterable[str]) -> Iterator[str]:
-    """Yield why this run proves nothing: too little was done, or too little was broken."""
+def meaningless(evidence: Evidence, minutes: float, families: Collection[str]) -> Iterator[str]:
+    """Yield why this run proves nothing: too little was done, or too little was broken.
+
+    ``families`` of faults: each has to be among them.
+    """
     yield from _too_little_done(evidence, minutes)
-    yield from _too_little_broken(evidence, minutes, kinds)
+    yield from _too_little_broken(evidence, minutes, families)
     counted = punctuality.tallies(evidence)
     untouched = counted["calm"].orders + counted["process"].orders
     if untouched < minutes * UNTOUCHED_A_MINUTE_LEAST:
@@ -75,11 +77,12 @@ def _too_little_done(evidence: Evidence, minutes: float) -> Iterator[str]:
         yield "nothing was dead-lettered"
 
 
-def _too_little_broken(evidence: Evidence, minutes: float, kinds: Iterable[str]) -> Iterator[str]:
+def _too_little_broken(
+    evidence: Evidence, minutes: float, families: Collection[str]
+) -> Iterator[str]:
     fired = [fault for fault in evidence.faults if DID_NOT_FIRE not in fault.target]
     if len(fired) < max(1, minutes * FAULTS_A_MINUTE_LEAST):
         yield f"only {len(fired)} faults happened"
     if minutes >= ALL_FAMILIES_MINUTES:
-        wanted = {KINDS[kind].family for kind in kinds}
-        for family in sorted(wanted - {KINDS[fault.kind].family for fault in fired}):
+        for family in sorted(set(families) - {fault.family for fault in fired}):
             yield f"no fault of the family '{family}' happened"

@@ -146,4 +146,4 @@ async def inflict(world: World, planned: Planned) -> Fault:
     begin = datetime.now(UTC)
     async with asyncio.timeout(BACK_SECONDS):
         target = await kind.inflict(world, planned)
-    return Fault(planned.kind, target, kind.reach, begin, datetime.now(UTC))
+    return Fault(planned.kind, kind.family, target, kind.reach, begin, datetime.now(UTC))

@@ -33,9 +33,9 @@ def is_late(evidence: Evidence) -> bool:
     ("faults", "broken"),
     [
         ([], True),
-        ([Fault("kill worker", "worker-1", "process", after(-9), after(-1))], True),
-        ([Fault("kill kafka", "kafka", "outage", after(-9), after(-8))], False),
-        ([Fault("kill kafka", "kafka", "outage", after(-90), after(-80))], True),
+        ([Fault("kill worker", "killed", "worker-1", "process", after(-9), after(-1))], True),
+        ([Fault("kill kafka", "killed", "kafka", "outage", after(-9), after(-8))], False),
+        ([Fault("kill kafka", "killed", "kafka", "outage", after(-90), after(-80))], True),
     ],
 )
 @pytest.mark.parametrize("how", ["late", "failed"])

@@ -10,7 +10,7 @@ from tests.chaos.example import add, after, good
 from tests.chaos.judge import judge
 from tests.chaos.takeover import longest_waits
 
-DIED = Fault("kill worker", "worker-1", "process", after(1.5), after(3))
+DIED = Fault("kill worker", "killed", "worker-1", "process", after(1.5), after(3))
 
 
 def waiting(evidence: Evidence, order_ids: Sequence[str], seconds: float) -> None:
