@@ -158,6 +158,22 @@ class Publisher:
     async def stop(self) -> None:
         """Close, giving up whatever is not acknowledged: none of it is sent any more.
 
+        A cancellation is raised only then: a producer that is left half closed goes on sending.
+        """
+        closing = asyncio.create_task(self._close())
+        cancelled: asyncio.CancelledError | None = None
+        while not closing.done():
+            try:
+                await asyncio.wait({closing})
+            except asyncio.CancelledError as error:
+                cancelled = error
+        closing.result()
+        if cancelled:
+            raise cancelled
+
+    async def _close(self) -> None:
+        """Close the producer for certain.
+
         aiokafka's own ``stop`` waits for the broker without limit, so its sender is ended first.
         The sender answers a cancellation by waiting for the request under way, which may wait
         for metadata that never comes; each further cancellation ends what it waits for.

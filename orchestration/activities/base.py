@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import asyncpg
 from temporalio import activity
 
+from domain.errors import Rejected
 from domain.events import TYPE_OF, CommandRejected, EventData
 from domain.model import Model, OrderId
 from domain.payments import PaymentStatus
@@ -101,14 +102,18 @@ class Activities:
     async def record(self, change: Write) -> State | None:
         """Write one event; returns the state after it, or after what had been written instead.
 
-        Raises as ``persistence.write.record``. A command whose outcome in an earlier run was
-        a rejection keeps that one; the event it causes now is written without it.
+        Raises as ``persistence.write.record``. A command whose outcome in an earlier run, or in
+        a task that was lost, was a rejection keeps that one; the event it causes now is written
+        without it. ``Rejected`` where that event is the answer to the command itself: then
+        nothing is written, and nothing may come of it.
         """
         event = change.event()
         written = await self.write(change.key, change, event, change.command_id, change.payment)
         rejected_before = written.type == TYPE_OF[CommandRejected] != change.event_type
         if written.repeated and rejected_before:
             written = await self.write(change.key, change, event, None, change.payment)
+            if written.type == TYPE_OF[CommandRejected]:
+                raise Rejected("the command has been rejected before")
         return written.state
 
     async def write(

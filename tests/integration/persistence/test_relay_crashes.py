@@ -112,3 +112,17 @@ async def test_the_broker_refuses_a_producer_whose_shard_has_a_newer_one(
     finally:
         for publisher in (older, newer, other):
             await publisher.stop()
+
+
+async def test_a_producer_is_closed_to_its_end_though_its_task_is_cancelled_meanwhile(
+    endpoints: Endpoints, topics: Topics
+) -> None:
+    publisher = await Publisher.start(endpoints.kafka_bootstrap, topics.events, 0)
+    sender = publisher._producer._sender.sender_task
+    stopping = asyncio.create_task(publisher.stop())
+    await asyncio.sleep(0)  # it has begun
+    stopping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stopping
+    assert sender.done()
+    assert publisher._producer._closed

@@ -1,0 +1,29 @@
+"""A command that was rejected in a task that was lost stays without effect."""
+
+import asyncpg
+import pytest
+
+from domain.errors import Rejected
+from domain.events import AddressUpdated, CommandRejected
+from orchestration.activities.base import Activities, Write
+from orchestration.gateways import Faults, simulated
+from persistence.write import record
+from tests.integration.persistence.stories import ADDRESS, ELSEWHERE, received
+
+
+async def test_an_address_is_not_changed_by_a_command_that_has_been_rejected(
+    db: asyncpg.Pool, db_url: str
+) -> None:
+    async with simulated(db_url, Faults.NONE, seed=1) as gateways:
+        activities = Activities(db, gateways)
+        refused = CommandRejected(command_type="update-address", reason="unknown order")
+        moved = AddressUpdated(address=ELSEWHERE, updated_by="Bo")
+        await activities.record(Write.of("R-1", "command:c1", refused, "c1"))
+        await record(db, received("R-1"))
+        with pytest.raises(Rejected):
+            await activities.record(Write.of("R-1", "command:c1", moved, "c1"))
+        row = await db.fetchrow("select address->>'street' as street, sequence from orders")
+        assert row is not None
+        assert tuple(row) == (ADDRESS.street, 2)
+        await activities.record(Write.of("R-1", "command:c2", moved, "c2"))
+        assert await db.fetchval("select address->>'street' from orders") == ELSEWHERE.street
