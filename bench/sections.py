@@ -147,15 +147,9 @@ def faults(runs: Sequence[Run]) -> str:
 
 500 orders on Kafka at once, again and again, so that the service is as busy as it lets itself be
 (`ingest/window.py`, at most 200 in motion). Failing partners: each call raises with probability
-<<<<<<< HEAD
 0.33, hangs for 300 s with 0.34; half of those take effect all the same. Seconds from the
 applied start to the end, of all orders. Money wrong: charged without being shipped or refunded,
 charged or refunded twice, or shipped without a charge, counted in the partners' own books.
-=======
-0.33, hangs for 300 s with 0.34; half of those take effect all the same. Seconds from the applied
-start to the end, of all orders. Money wrong: charged without being shipped or refunded, charged or
-refunded twice, or shipped without a charge, counted in the partners' own books.
->>>>>>> d491bda (Wrap the lines of the report)
 
 {table(heads, rows)}"""
 
