@@ -16,9 +16,20 @@ _SAYS: Final = {
 """A field of the command, and the field of its event that repeats it."""
 
 
+_ASKED_FOR: Final = _SAYS.keys() - {"order.rejected"}
+"""Validation and the bank reject, too."""
+
+
 def done_as_asked(evidence: Evidence) -> Iterator[Violation]:
-    """The event that a command became says what the command said; a refusal says why."""
+    """The event that a command became says what the command said; a refusal says why.
+
+    What only a command can bring about has one, or a refused command was carried out all the same.
+    """
     name = "done as asked"
+    for order_id, events in evidence.events.items():
+        for event in events:
+            if event.type in _ASKED_FOR and event.command_id is None:
+                yield Violation(name, order_id, f"{event.type}, and nobody asked for it")
     commands, _ = commands_of(evidence)
     for event in _answers(evidence):
         command = commands.get(f"{event.order_id}/{event.command_id}")

@@ -99,6 +99,7 @@ BREACHES: list[tuple[str, Callable[[Evidence], object]]] = [
     ("exactly one outcome", _bury_a_good_command),
     ("done as asked", _receive_elsewhere),
     ("done as asked", _refuse_without_reason),
+    ("done as asked", lambda e: end_as(e, "cancelled")),
     ("done as asked", lambda e: _expect(e, "unshipped")),
     ("refused with need", lambda e: _refuse(e, 3)),
     ("dead letters are verbatim", _change_the_letter),
