@@ -19,6 +19,7 @@ PARTS: Final = ("orders", "faults", "offered", "stored", "ingest", "relay", "res
 SECTIONS: Final[dict[str, Callable[[Sequence[Run]], str]]] = {
     "orders": sections.orders,
     "faults": sections.faults,
+    "admission": sections.admission,
     "offered": sections.offered,
     "stored": sections.stored,
     "ingest": sections.ingest,

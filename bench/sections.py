@@ -321,3 +321,28 @@ Before and after in turns on the same machine, the service with 50 orders under 
 after to before within a round.
 
 {table(["", "orders/s", "CPU an order", "rounds"], rows)}"""
+
+
+def admission(runs: Sequence[Run]) -> str:
+    """Admission before and after."""
+    rows = [
+        [
+            run["what"],
+            run["orders"],
+            run["shipped"],
+            share(run["on_time"]),
+            f"{run['rate']:.1f}",
+            f"{run['p50']:.1f}",
+            f"{run['p99']:.1f}",
+            f"{run['usage']['others']:.2f}",
+        ]
+        for run in runs
+    ]
+    heads = ["", "orders at once", "shipped", "shipped in 15 s", "orders/s", "p50 s", "p99 s"]
+    return f"""## Admission on a machine with little to spare
+
+Failing partners, all starts at once, `python -m bench.faults --quick flaky`. A fixed bound of 200
+orders in motion let more in than got through in time; now a window follows what does
+(`ingest/window.py`).
+
+{table([*heads, "cores others used"], rows)}"""
