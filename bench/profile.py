@@ -48,7 +48,7 @@ def without_places(text: str) -> str:
         text = text.replace(f"{place}/", "")
     for root in {sys.base_prefix, sys.prefix, str(Path.home())}:
         text = text.replace(f"{root}/", "")
-    return re.sub(r"\(/[^():]*/([^/():]+):", r"(\1:", text)
+    return re.sub(r"""([\s"'(])(?:/[\w.+-]+)+/([\w.+-]+)""", r"\1\2", text)
 
 
 def package(frame: str) -> str:

@@ -110,5 +110,5 @@ def test_a_profile_gives_the_standard_library_s_work_to_whoever_called_it() -> N
 
 
 def test_a_profile_keeps_no_path() -> None:
-    text = f"run ({Path.cwd()}/domain/events.py:3);x (/opt/python/lib/foo/bar.py:4)"
-    assert without_places(text) == "run (domain/events.py:3);x (bar.py:4)"
+    text = f"run ({Path.cwd()}/domain/events.py:3);x (/opt/python/lib/foo/bar.py:4) --to /opt/a"
+    assert without_places(text) == "run (domain/events.py:3);x (bar.py:4) --to a"
