@@ -1,6 +1,5 @@
 """The sections of the report, each from the measurements of one part."""
 
-import math
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
@@ -192,8 +191,8 @@ def stored(runs: Sequence[Run]) -> str:
     order = [size for size in ("0", "100000", "1000000", *names) if size in groups]
     rows = []
     for size in order:
-        cpu = [a / b for a, b in pairs(runs, "size", size, "0", "cpu_an_order")] or [math.nan]
-        rate = [a / b for a, b in pairs(runs, "size", size, "0", "rate")] or [math.nan]
+        cpu = [a / b for a, b in pairs(runs, "size", size, "0", "cpu_an_order")]
+        rate = [a / b for a, b in pairs(runs, "size", size, "0", "rate")]
         rows.append(
             [
                 names.get(size) or f"{int(size):,} stored",

@@ -11,7 +11,9 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def spread(values: Sequence[float], digits: int = 2, unit: str = "") -> str:
-    """Return the median, and the least and the most where there are several."""
+    """Return the median, and the least and the most where there are several; - without any."""
+    if not values:
+        return "-"
     middle = f"{statistics.median(values):.{digits}f}{unit}"
     if len(values) == 1:
         return middle
