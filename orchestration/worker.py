@@ -71,6 +71,7 @@ def workers(
     of_orders = [
         order.open,
         order.find_state,
+        order.has_outcome,
         order.receive,
         order.validate,
         order.charge,

@@ -14,7 +14,7 @@ from orchestration.activities.base import Activities, Budget, OrderInput, Write
 from orchestration.gateways.payments import Charge
 from orchestration.gateways.sales import Basket
 from persistence.payments import Payment, get_payment, intend_charge, intend_refund, move_payment
-from persistence.queries import get_order
+from persistence.queries import get_order, outcome_of
 
 
 class OpenOrder(OrderInput):
@@ -78,6 +78,12 @@ class ConfirmOrder(OrderInput):
     tracking_number: str
 
 
+class CommandOfOrder(OrderInput):
+    """A command that was given to an order."""
+
+    command_id: str
+
+
 def payment_id(order_id: str) -> str:
     """Return the id of an order's one payment, which is the idempotency key of its charge."""
     return f"{order_id}:charge"
@@ -110,6 +116,11 @@ class OrderActivities(Activities):
         """Return the state of an order that may not exist."""
         standing = await get_order(self.pool, order.order_id)
         return standing.state if standing else None
+
+    @activity.defn
+    async def has_outcome(self, command: CommandOfOrder) -> bool:
+        """Tell whether a command has had its outcome."""
+        return bool(await outcome_of(self.pool, command.order_id, command.command_id))
 
     @activity.defn
     async def receive(self, order: OrderInput) -> Basket:

@@ -12,7 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.events import AddressUpdated, CommandRejected
     from domain.states import TERMINAL, State
     from orchestration.activities.base import Activities, OrderInput
-    from orchestration.activities.order import OrderActivities
+    from orchestration.activities.order import CommandOfOrder, OrderActivities
     from orchestration.contract import COMMAND_SIGNAL, CommandMessage, OrderPolicy
     from orchestration.workflows.order_shipping import OrderShipping
     from orchestration.workflows.steps import Refused, Steps
@@ -57,6 +57,7 @@ class OrderCommands(OrderShipping):
         if self._start is not None:
             await self._refuse(message, "the order has been started already")
             return
+        await self._forget_refused()
         self._start, self._traceparent = start, message.traceparent
         self._start_message = message
         while self._early:
@@ -71,6 +72,19 @@ class OrderCommands(OrderShipping):
             return
         ttl = timedelta(seconds=self._policy.early_command_ttl_seconds)
         self._early.append((workflow.now() + ttl, message))
+
+    async def _forget_refused(self) -> None:
+        """Drop early commands that were refused in a task that was lost, or in an earlier run.
+
+        One that expires meanwhile is refused by ``_let_one_expire``.
+        """
+        if not self._early or not workflow.patched("forget-refused"):
+            return
+        for entry in list(self._early):
+            command = CommandOfOrder(**self._order(), command_id=entry[1].command.command_id or "")
+            refused = await self._replies.take(OrderActivities.has_outcome, command)
+            if refused and entry in self._early:
+                self._early.remove(entry)
 
     async def _wait_for_start(self) -> None:
         """Let commands that came early wait for their start, each for its time.

@@ -7,8 +7,9 @@ from domain.errors import Rejected
 from domain.events import AddressUpdated, CommandRejected
 from orchestration.activities.base import Activities, Write
 from orchestration.gateways import Faults, simulated
-from persistence.write import record
+from persistence.write import Change, record
 from tests.integration.persistence.stories import ADDRESS, ELSEWHERE, received
+from tests.unit.orchestration.orders import Orders
 
 
 async def test_an_address_is_not_changed_by_a_command_that_has_been_rejected(
@@ -27,3 +28,11 @@ async def test_an_address_is_not_changed_by_a_command_that_has_been_rejected(
         assert tuple(row) == (ADDRESS.street, 2)
         await activities.record(Write.of("R-1", "command:c2", moved, "c2"))
         assert await db.fetchval("select address->>'street' from orders") == ELSEWHERE.street
+
+
+async def test_an_early_cancel_that_has_been_refused_does_not_cancel(orders: Orders) -> None:
+    refused = CommandRejected(command_type="cancel", reason="unknown order")
+    await record(orders.db, Change(orders.id("A"), "command:c1", refused, "c1"))
+    await orders.cancel("A", command_id="c1")
+    await orders.start("A")
+    assert await orders.ends("A") == "shipped"
