@@ -136,10 +136,14 @@ class Orders:
 
         async def heard() -> bool:
             told = (await self.handle(name).fetch_history()).events
-            kind = "workflow_execution_signaled_event_attributes"
-            last = max(e.event_id for e in told if e.WhichOneof("attributes") == kind)
-            return any(
-                e.workflow_task_completed_event_attributes.started_event_id > last for e in told
+            kinds = [
+                (e.WhichOneof("attributes") or "").removesuffix("_event_attributes") for e in told
+            ]
+            # By order: the test server leaves a completed task's ``started_event_id`` empty.
+            after = kinds[len(kinds) - kinds[::-1].index("workflow_execution_signaled") :]
+            return (
+                "workflow_task_started" in after
+                and "workflow_task_completed" in after[after.index("workflow_task_started") :]
             )
 
         await until(heard)

@@ -25,7 +25,7 @@ from persistence.queries import get_order
 from tests.integration.persistence.stories import assert_row_is_fold
 from tests.support.waiting import until
 from tests.unit.orchestration.orders import ELSEWHERE, HOME, Orders
-from tests.unit.orchestration.partners import Call, Gate, breaks, declines, works
+from tests.unit.orchestration.partners import Call, Gate, breaks, declines, hangs, works
 
 pytestmark = pytest.mark.chaos  # until it is seen to hold on every run
 
@@ -124,6 +124,9 @@ HELD_AT: Final = {
 HELD_BEFORE: Final = {"dispatched": "shipped", "refunded": "cancelled"}
 """Which event cannot be written."""
 
+STOPPED: Final = {"charged": "-1", "dispatch_failed": "-2"}
+"""How the key of the shipment ends that a cancel or another address stops."""
+
 
 @pytest.mark.parametrize("state", TABLE)
 async def test_a_command_has_its_outcome_in_this_state(orders: Orders, state: str) -> None:
@@ -151,16 +154,21 @@ async def _held(orders: Orders, state: str) -> AsyncIterator[None]:
     """Have all orders stop in the state until the block ends."""
     gate = Gate()
 
-    async def at_second_shipment(call: Call) -> Any:
-        return await (works if call.key.endswith("-1") else gate)(call)
+    async def until_stopped(call: Call) -> Any:
+        """Hang where a stop is to come: a prepare let go meanwhile may still be written."""
+        stops = call.key.startswith(("cancel-", "update-address-"))
+        if stops and call.key.endswith(STOPPED[state]):
+            return await hangs(call)
+        return await (gate if call.key.endswith(STOPPED[state]) else works)(call)
 
     async def declines_first(call: Call) -> Any:
         return await (declines if call.key.endswith("-1") else works)(call)
 
     if operation := HELD_AT.get(state):
         orders.script.always[operation] = gate
+    if state in STOPPED:
+        orders.script.always["warehouse.prepare"] = until_stopped
     if state == "dispatch_failed":
-        orders.script.always["warehouse.prepare"] = at_second_shipment
         orders.script.always["carrier.dispatch"] = declines_first
     if state == "failed":
         orders.script.always["screening.validate"] = breaks
