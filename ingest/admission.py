@@ -8,6 +8,7 @@ from typing import Final
 import asyncpg
 
 from ingest.window import FIRST, Window
+from orchestration.timing import STRANDED_AFTER
 from persistence.errors import database_errors
 from persistence.pool import Executor
 from persistence.queries import orders_in_motion
@@ -30,8 +31,11 @@ class Admission:
     received counts for everyone, so an idle process's share is not lost. The sum can exceed
     the window by one per process (shares are rounded up, or a small limit could starve).
 
-    An order that waits for a person does not count. After a restart or a rebalance, starts that
-    were delivered and not received yet are unknown to their new owner until a worker takes them.
+    An order that waits for a person does not count, nor one that is stranded (a partner that is
+    gone may hold its refund for hours): a few of them would hold up all others.
+
+    After a restart or a rebalance, starts that were delivered and not received yet are unknown
+    to their new owner until a worker takes them.
     """
 
     def __init__(
@@ -70,7 +74,9 @@ class Admission:
             received = await _received(self._pool, list(self._delivered))
             self._delivered -= received
         before = self.in_motion
-        self.in_motion, slow = await orders_in_motion(self._pool, self._slow_when_left)
+        self.in_motion, slow = await orders_in_motion(
+            self._pool, self._slow_when_left, STRANDED_AFTER
+        )
         # What other processes had received is not known: the window grows more slowly then.
         ended = before + len(received) - self.in_motion
         self.window.adjust(self.in_motion, slow, ended, time.monotonic())

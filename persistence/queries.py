@@ -124,13 +124,16 @@ async def list_orders(
     return [_order(row) for row in rows]
 
 
-async def orders_in_motion(conn: Executor, pressed: timedelta) -> tuple[int, int]:
+async def orders_in_motion(
+    conn: Executor, pressed: timedelta, stranded: timedelta
+) -> tuple[int, int]:
     """Count the orders whose clock runs: neither ended nor waiting for a person.
 
-    The second number is how many of them have less than ``pressed`` left.
+    The second number is how many of them have less than ``pressed`` left. Those whose deadline
+    passed longer than ``stranded`` ago are left out: something other than load holds them.
     """
     with database_errors():
-        row = await conn.fetchrow(_IN_MOTION, pressed)
+        row = await conn.fetchrow(_IN_MOTION, pressed, stranded)
     assert row is not None  # noqa: S101 - an aggregate has one row
     return row["orders"], row["pressed"]
 
@@ -181,7 +184,7 @@ _OPEN: Final = "state not in ('shipped', 'rejected', 'cancelled', 'failed')"
 
 _IN_MOTION: Final = f"""
 select count(*) as orders, count(*) filter (where deadline < now() + $1) as pressed
-from orders where {_OPEN} and state <> 'in_review'
+from orders where {_OPEN} and state <> 'in_review' and deadline >= now() - $2::interval
 """  # noqa: S608 - a constant
 
 

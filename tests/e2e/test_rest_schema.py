@@ -6,11 +6,18 @@ import sys
 from pathlib import Path
 
 import jsonschema_rs
+import pytest
 
 from tests.support.rest import Rest
 
 SCHEMATHESIS = str(Path(sys.executable).with_name("schemathesis"))
 LONGEST_WAIT = 60
+
+
+@pytest.fixture(scope="module")
+def environment(environment: dict[str, str]) -> dict[str, str]:
+    """Commands to orders that never start have their outcome soon: made-up calls wait for it."""
+    return {**environment, "EARLY_COMMAND_TTL_SECONDS": "1"}
 
 
 async def test_every_parameter_and_answer_has_an_example_that_its_schema_allows(

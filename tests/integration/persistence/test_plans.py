@@ -82,7 +82,7 @@ READS: dict[str, tuple[Callable[[Any], Awaitable[Any]], str]] = {
     ),
     "counts by state": (queries.count_by_state, "orders_by_state"),
     "orders in motion": (
-        lambda db: queries.orders_in_motion(db, timedelta(seconds=10)),
+        lambda db: queries.orders_in_motion(db, timedelta(seconds=10), timedelta(seconds=30)),
         "orders_open",
     ),
     "orders that are late": (lambda db: queries.overdue_orders(db, SOON), "orders_open"),

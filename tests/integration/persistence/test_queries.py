@@ -44,8 +44,10 @@ async def test_counts_by_state_and_of_orders_whose_clock_runs(db: asyncpg.Pool) 
         State.SHIPPED: 1,
     }
     # A person is asked about one, one is shipped.
-    assert await queries.orders_in_motion(db, timedelta(0)) == (4, 0)
-    assert await queries.orders_in_motion(db, timedelta(days=365_000)) == (4, 4)
+    ages = timedelta(days=365_000)
+    assert await queries.orders_in_motion(db, timedelta(0), ages) == (4, 0)
+    assert await queries.orders_in_motion(db, ages, ages) == (4, 4)
+    assert await queries.orders_in_motion(db, ages, -ages) == (0, 0), "all are stranded then"
 
 
 async def test_an_order_is_overdue_by_the_clock_that_runs(db: asyncpg.Pool) -> None:
