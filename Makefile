@@ -17,7 +17,7 @@ demo: setup ## Start everything, send a mixed bag of orders, print each order's 
 	@exec $(BIN)/orders demo --under-make
 
 test: setup ## Run unit, integration and end-to-end tests over real servers
-	@exec $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@exec $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 chaos: setup ## Kill, freeze and cut parts of the service under load (SEED=, MINUTES=), check every promise
 	@exec $(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)

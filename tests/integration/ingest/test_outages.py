@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import AsyncIterator, Callable, MutableMapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ingest.settings import Settings
 from ingest.topics import create_topics
 from persistence.migrate import migrate
 from persistence.pool import open_pool
-from persistence.queries import outcomes_of
+from persistence.queries import orders_in_motion, outcomes_of
 from tests.integration.ingest.harness import Commands, approve, commanding, running, start
 from tests.support.waiting import until
 
@@ -102,8 +103,14 @@ async def test_a_server_that_is_away_costs_waiting_and_nothing_else(
             await _each_has_one_outcome(commands, sent)
             await commands.all_committed()
             assert await commands.dead_letters() == {}
+            await until(lambda: _nothing_moves(db))  # or the next test's starts would wait for it
     # A thawed server may time out again before it has caught up; never a line for each retry.
     assert len(await _said(logs, "waiting", server)) <= (1 if how == "killed" else 3)
+
+
+async def _nothing_moves(db: asyncpg.Pool) -> bool:
+    moving, _ = await orders_in_motion(db, timedelta(0), timedelta(0))
+    return moving == 0
 
 
 async def _each_has_one_outcome(commands: Commands, sent: list[str]) -> None:
