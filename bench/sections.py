@@ -246,7 +246,7 @@ def relay(runs: Sequence[Run]) -> str:
         for key, name in (("relay", "relay"), ("bare", "bare producer"))
         if key in groups
     ]
-    rate = ratios(runs, "relay", "bare", "rate")
+    rate = ratios([run for run in runs if "rate" in run], "relay", "bare", "rate")
     times = [
         f"From commit to {name}: p50 {groups[f'commit to {name}'][-1]['p50']:.1f} ms, "
         f"p99 {groups[f'commit to {name}'][-1]['p99']:.1f} ms at 50 events/s."
