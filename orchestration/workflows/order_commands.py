@@ -20,6 +20,9 @@ with workflow.unsafe.imports_passed_through():
 COMMANDS_REMEMBERED: Final = 1000
 """By id; the unique index on (order_id, command_id) stands behind for those forgotten."""
 
+FORGETS_REFUSED: Final = "forget-refused"
+"""Patch, 2026-11-25: see docs/workflows.md for when it may go."""
+
 
 class OrderCommands(OrderShipping):
     """Takes commands one at a time, in order of arrival; each gets exactly one outcome.
@@ -78,7 +81,7 @@ class OrderCommands(OrderShipping):
 
         One that expires meanwhile is refused by ``_let_one_expire``.
         """
-        if not self._early or not workflow.patched("forget-refused"):
+        if not self._early or not workflow.patched(FORGETS_REFUSED):
             return
         for entry in list(self._early):
             command = CommandOfOrder(**self._order(), command_id=entry[1].command.command_id or "")
