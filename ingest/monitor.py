@@ -1,23 +1,22 @@
 """``/ready`` and ``/metrics`` of the ingest process, on loopback."""
 
 import asyncio
-import socket
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import prometheus_client
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from domain.errors import OrderError
 from ingest.consumer import CommandConsumer
+from ingest.web import WebServer, listening
 
 HOST: Final = "127.0.0.1"
+GRACE_SECONDS: Final = 5
 PAUSE_REASONS: Final = ("Kafka", "Temporal", "PostgreSQL", "admission", "busy")
 
 
@@ -30,10 +29,8 @@ async def serving(commands: CommandConsumer, port: int, stop: asyncio.Event) -> 
     if port == 0:
         yield
         return
-    with _listening(port) as sock:
-        server = _Server(
-            uvicorn.Config(_app(commands), log_config=None, access_log=False, lifespan="off")
-        )
+    with listening(HOST, port, "set METRICS_PORT or make it 0") as sock:
+        server = WebServer(_app(commands), GRACE_SECONDS)
         task = asyncio.create_task(server.serve(sockets=[sock]))
         task.add_done_callback(lambda _: stop.set())
         try:
@@ -107,21 +104,3 @@ def _app(commands: CommandConsumer) -> Starlette:
         return Response(text, media_type=prometheus_client.CONTENT_TYPE_LATEST)
 
     return Starlette(routes=[Route("/ready", ready), Route("/metrics", metrics)])
-
-
-class _Server(uvicorn.Server):
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave signals to the role, which ends this server."""
-        yield
-
-
-@contextmanager
-def _listening(port: int) -> Iterator[socket.socket]:
-    try:
-        sock = socket.create_server((HOST, port))
-    except OSError as error:
-        text = f"cannot listen on {HOST}:{port} ({error.strerror}): set METRICS_PORT or make it 0"
-        raise OrderError(text) from error
-    with sock:
-        yield sock

@@ -1,7 +1,6 @@
 """The roles of the service, built from real parts, a function for each."""
 
 import asyncio
-import os
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
@@ -157,13 +156,12 @@ async def _topics_fit(settings: Settings) -> None:
 
 
 def _gateways(settings: Settings) -> "AbstractAsyncContextManager[Gateways]":
+    if settings.gateway_mode == "simulated":
+        from ingest.simulation import simulated_partners
+
+        return simulated_partners(settings)
     from orchestration import gateways
 
-    if settings.gateway_mode == "simulated":
-        faults = gateways.Faults(settings.simulated_faults)
-        # Unless told, every process fails at other calls than its neighbours.
-        seed = settings.simulated_seed or os.getpid()
-        return gateways.simulated(settings.db_url, faults, seed)
     return gateways.http(
         gateways.Urls(
             sales=settings.sales_url,

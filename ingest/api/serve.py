@@ -1,15 +1,12 @@
 """The role ``api``: the application behind uvicorn, its connections beside it."""
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
-import uvicorn
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
-from domain.errors import OrderError
 from ingest.api import tail
 from ingest.api.app import create_app
 from ingest.api.feed import Feed
@@ -21,10 +18,10 @@ from ingest.api.publisher import Publisher
 from ingest.api.sightings import Sightings
 from ingest.program import Ready, open_database
 from ingest.settings import Settings
+from ingest.web import WebServer, listening
 
 DATABASE_CONNECTIONS: Final = 8
 GRACE_SECONDS: Final = 10
-BACKLOG: Final = 2048
 
 
 async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
@@ -34,17 +31,10 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
     without PostgreSQL, and ``OrderError`` when the address is taken; a background task that
     dies takes the process down.
     """
-    with _listening(settings.api_host, settings.api_port) as sock:
+    remedy = "set API_HOST or API_PORT"
+    with listening(settings.api_host, settings.api_port, remedy) as sock:
         async with _parts(settings) as parts:
-            config = uvicorn.Config(
-                create_app(parts),
-                log_config=None,
-                access_log=False,
-                lifespan="off",
-                timeout_graceful_shutdown=GRACE_SECONDS,
-                server_header=False,
-            )
-            server = _Server(config, ready)
+            server = WebServer(create_app(parts), GRACE_SECONDS, ready)
             serving = asyncio.create_task(server.serve(sockets=[sock]))
             stopping = asyncio.create_task(stop.wait())
             broken = asyncio.create_task(_run(parts, settings))
@@ -56,35 +46,6 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
             await asyncio.gather(stopping, return_exceptions=True)
             with suppress(asyncio.CancelledError):
                 await broken
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to the role, and tells when it listens."""
-
-    def __init__(self, config: uvicorn.Config, ready: Ready) -> None:
-        super().__init__(config)
-        self._ready = ready
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self._ready()
-
-
-@contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        sock = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        text = f"cannot listen on {host}:{port} ({error.strerror}): set API_HOST or API_PORT"
-        raise OrderError(text) from error
-    with sock:
-        yield sock
 
 
 @asynccontextmanager
