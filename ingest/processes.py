@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from devstack import Child
 
 RESTART_PAUSE_SECONDS: Final = 1.0
 STOP_GRACE_SECONDS: Final = 20.0
+SLOW_STOP_SECONDS: Final = 3.0
 
 
 class RoleFailed(Exception):
@@ -87,9 +89,18 @@ class Role:
                 await self.start()
 
     async def stop(self) -> None:
-        """End the process: SIGTERM, and after the grace SIGKILL."""
-        if self._child is not None:
-            await self._child.terminate(STOP_GRACE_SECONDS)
+        """End the process: SIGTERM, and after the grace SIGKILL. Says so when that takes long."""
+        if self._child is None:
+            return
+        text = f"{self.name} finishes what it began, {STOP_GRACE_SECONDS:.0f} s at most ..."
+        slow = asyncio.get_running_loop().call_later(SLOW_STOP_SECONDS, self._say, text)
+        alive = self._child.returncode is None
+        try:
+            code = await self._child.terminate(STOP_GRACE_SECONDS)
+        finally:
+            slow.cancel()
+        if alive and code == -signal.SIGKILL:
+            self._say(f"{self.name} did not end and was killed; {self._log} may say why")
 
     def _running(self) -> Child:
         if self._child is None:
