@@ -38,8 +38,10 @@ def _hits_all(family: str, named: dict[str, Inflict]) -> dict[str, Kind]:
 KINDS: Final[dict[str, Kind]] = {
     **_hits_one(
         "processes killed",
-        {f"kill {role}": faults.crash(role) for role in ("ingest", "worker", "relay", "api")},
+        {f"kill {role}": faults.crash(role) for role in ("ingest", "relay", "api")},
     ),
+    # By itself, so that no run is without: it is what "goes on" looks at.
+    **_hits_one("workers killed", {"kill worker": faults.crash("worker")}),
     **_hits_one(
         "processes restarted",
         {f"restart {role}": faults.restart(role) for role in ("ingest", "worker", "relay", "api")},
