@@ -24,10 +24,10 @@ def offered(runs: Sequence[Run], directory: Path) -> None:
     """Against offered load: what is done, the time it takes, and how much is in time."""
     figure, axes = _figure(3)
     for name, group in by(runs, "variant").items():
-        ordered = sorted(group, key=lambda run: run["share"])
-        rates = [run["capacity"] * run["share"] for run in ordered]
+        points = sorted(by(group, "share").values(), key=lambda at: at[0]["share"])
+        rates = [at[0]["capacity"] * at[0]["share"] for at in points]
         for axis, key in zip(axes, ("rate", "p99", "on_time"), strict=True):
-            values = [run[key] for run in ordered]
+            values = [statistics.median(run[key] for run in at) for at in points]
             axis.plot(rates, values, "o-", color=COLOURS[name], label=NAMES[name])
     for axis, title in zip(
         axes, ("orders/s done", "p99 of the order's clock, s", "share in 15 s"), strict=True

@@ -20,6 +20,7 @@ import psutil
 
 from bench.command import Options, Telling, options
 from bench.load import Closed
+from bench.things import things
 from bench.variants import VARIANTS
 
 PART: Final = "profile"
@@ -107,7 +108,7 @@ async def profile(given: Options) -> None:
                     telling.now(name)
                     pid = variant.service.local.roles[name].pid
                     before, done = threads(pid), load.done
-                    run = await look_at(pid, given.directory / f"{name}.svg", seconds)
+                    run = await look_at(name, pid, given.directory / f"{name}.svg", seconds)
                     after = threads(pid)
                     used = {key: after[key] - before[key] for key in after}
                     orders = load.done - done
@@ -119,14 +120,15 @@ async def profile(given: Options) -> None:
                     )
 
 
-async def look_at(pid: int, svg: Path, seconds: int) -> dict[str, Any]:
+async def look_at(role: str, pid: int, svg: Path, seconds: int) -> dict[str, Any]:
     """Write the flame graph of a process; return what the samples were in."""
     with tempfile.TemporaryDirectory() as directory:
         graph, collapsed = Path(directory) / "graph.svg", Path(directory) / "collapsed"
         await record(pid, "flamegraph", graph, seconds)
         await record(pid, "raw", collapsed, seconds)
         svg.write_text(without_places(graph.read_text()))  # noqa: ASYNC240 - between two loads
-        return summary(without_places(collapsed.read_text()))
+        stacks = without_places(collapsed.read_text())
+        return {**summary(stacks), "things": things(role, stacks)}
 
 
 if __name__ == "__main__":

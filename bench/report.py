@@ -14,7 +14,10 @@ from bench import plots, sections
 from bench.data import KEPT, LOOK, Run, load
 from bench.tables import spread, table
 
-PARTS: Final = ("orders", "faults", "offered", "stored", "ingest", "relay", "rest", "profile")
+PARTS: Final = (
+    *("orders", "faults", "offered", "stored", "commits"),
+    *("ingest", "relay", "rest", "profile"),
+)
 """What ``make bench`` runs, in this order."""
 SECTIONS: Final[dict[str, Callable[[Sequence[Run]], str]]] = {
     "orders": sections.orders,
@@ -22,6 +25,7 @@ SECTIONS: Final[dict[str, Callable[[Sequence[Run]], str]]] = {
     "admission": sections.admission,
     "offered": sections.offered,
     "stored": sections.stored,
+    "commits": sections.commits,
     "ingest": sections.ingest,
     "relay": sections.relay,
     "rest": sections.rest,

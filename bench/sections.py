@@ -157,45 +157,65 @@ def offered(runs: Sequence[Run]) -> str:
     """More and more orders."""
     rows = [
         [
-            NAMES[run["variant"]],
-            f"{run['share']:.2f}",
-            f"{run['capacity'] * run['share']:.1f}",
-            f"{run['rate']:.1f}",
-            share(run["on_time"]),
-            f"{run['p50']:.2f}",
-            f"{run['p99']:.2f}",
-            f"{run['from_due_p99']:.1f}",
-            f"{run['cpu_an_order'] * 1000:.0f}",
+            NAMES[name],
+            f"{share_:.2f}",
+            f"{group[0]['capacity'] * share_:.1f}",
+            spread([run["rate"] for run in group], 1),
+            share(statistics.mean(run["on_time"] for run in group)),
+            *(spread([run[key] for run in group]) for key in ("p50", "p99")),
+            spread([run["from_due_p99"] for run in group], 1),
+            spread([run["cpu_an_order"] * 1000 for run in group], 0),
         ]
-        for run in sorted(runs, key=lambda run: (list(NAMES).index(run["variant"]), run["share"]))
+        for (name, share_), group in _offers(runs).items()
     ]
     heads = ["", "share", "offered/s", "done/s", "in 15 s", "p50 s", "p99 s"]
     heads += ["p99 s with waiting", "CPU ms an order"]
     return f"""## More and more orders
 
-Offered for 20 s at a steady rate, whatever becomes of them; 1 is what the service did with 50
-orders under way in the same run. Done/s counts to the end of the last order. The order's own clock
+Offered for 15 s at a steady rate, whatever becomes of them; 1 is what the service did with 50
+orders under way before. Done/s counts to the end of the last order. The order's own clock
 (p50, p99, in 15 s) begins when its start is applied; starts wait in Kafka until there is room, and
 that waiting is in the last but one column only. Skeletons have no admission: their clock begins
 when they are due.
 
 {table(heads, rows)}
+{_offered_by_process(runs)}
 ![Time and share in time against offered load](offered.svg)
 """
+
+
+def _offers(runs: Sequence[Run]) -> dict[tuple[str, float], list[Run]]:
+    """Group by variant and offered share, in order."""
+    groups: dict[tuple[str, float], list[Run]] = defaultdict(list)
+    for run in sorted(runs, key=lambda run: (list(NAMES).index(run["variant"]), run["share"])):
+        groups[run["variant"], run["share"]].append(run)
+    return groups
+
+
+def _offered_by_process(runs: Sequence[Run]) -> str:
+    text = []
+    for name in ("full", "flaky"):
+        groups = {at: group for (of, at), group in _offers(runs).items() if of == name}
+        if not groups:
+            continue
+        parts = next(iter(groups.values()))[0]["usage"]["cpu"]
+        rows = [[part, *(_ms(group, part) for group in groups.values())] for part in parts]
+        heads = [f"CPU ms an order, {NAMES[name]}, at share", *(f"{at:.2f}" for at in groups)]
+        text.append(table(heads, rows))
+    return "\n".join(text)
 
 
 def stored(runs: Sequence[Run]) -> str:
     """Many orders stored."""
     groups = by(runs, "size")
-    names = {"rows": "10,000 rows wait for review", "review": "10,000 workflows wait for review"}
-    order = [size for size in ("0", "100000", "1000000", *names) if size in groups]
+    order = [s for s in ("0", "100000", "1000000", "rows", "review") if s in groups]
     rows = []
     for size in order:
         cpu = [a / b for a, b in pairs(runs, "size", size, "0", "cpu_an_order")]
         rate = [a / b for a, b in pairs(runs, "size", size, "0", "rate")]
         rows.append(
             [
-                names.get(size) or f"{int(size):,} stored",
+                _stored(size, groups[size][-1]),
                 spread([run["cpu_an_order"] * 1000 for run in groups[size]], 0),
                 spread(cpu),
                 _ms(groups[size], "PostgreSQL"),
@@ -208,6 +228,29 @@ def stored(runs: Sequence[Run]) -> str:
     return f"""## Many orders stored, many waiting
 
 {table([*heads, "orders/s / empty", "rounds"], rows)}"""
+
+
+def _stored(size: str, run: Run) -> str:
+    kinds = {"rows": "rows wait for review", "review": "open workflows wait for review"}
+    return f"{run['waiting']:,} {kinds[size]}" if size in kinds else f"{int(size):,} stored"
+
+
+def commits(runs: Sequence[Run]) -> str:
+    """Writes a second, with and without waking the relay."""
+    rows = []
+    for writers, group in by(runs, "writers").items():
+        rate = {name: [run["rate"] for run in of] for name, of in by(group, "form").items()}
+        both = pairs(group, "form", "notify", "silent", "rate")
+        ratio = spread([notify / silent for notify, silent in both])
+        rows.append([writers, spread(rate["notify"], 0), spread(rate["silent"], 0), ratio])
+    heads = ["writers at once", "commits/s", "commits/s without NOTIFY", "ratio"]
+    return f"""## Writes of one PostgreSQL
+
+Each writer writes for an order of its own, each write is a commit that reaches the disk. NOTIFY,
+which wakes the relay, holds a lock of the whole server from before the commit until after its
+flush, so that commits no longer share one.
+
+{table(heads, rows)}"""
 
 
 def ingest(runs: Sequence[Run]) -> str:
@@ -289,16 +332,17 @@ def profile(runs: Sequence[Run]) -> str:
     for run in by(runs, "role").values():
         last = run[-1]
         used, count = last["threads"], last["orders"]
-        top = [
+        by_name = "things" if "things" in last else "packages"
+        rows = [
             [name, f"{part:.0%}", f"{used['main'] * part / count * 1000:.1f}"]
-            for name, part in list(last["packages"].items())[:6]
+            for name, part in list(last[by_name].items())[:6]
         ]
         text.append(
             f"**{last['role']}** ([flame graph]({last['role']}.svg)): "
             f"{used['main'] / count * 1000:.1f} ms of Python an order, "
             f"{used['others'] / count * 1000:.1f} ms in threads outside of Python. "
-            f"Samples by the package that did the work, or had the standard library do it:\n\n"
-            + table(["package", "of Python", "ms an order"], top)
+            "What Python spends its time on, the dearest first:\n\n"
+            + table(["", "of Python", "ms an order"], rows)
         )
     return "\n".join(text)
 
