@@ -22,6 +22,8 @@ VALUE_BYTES_MAX: Final = 524_288
 
 TYPES: Final = ("start", "cancel", "update-address", "approve", "reject")
 ERRORS_SHOWN: Final = 5
+FIELDS_MAX: Final = 20
+"""An object of a command has fewer. Each unknown field is an error that costs time to tell."""
 COMMAND_IDS: Final = ("command_id", "Idempotency-Key")
 
 
@@ -127,6 +129,8 @@ def _parsed(text: str) -> object:
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > FIELDS_MAX:
+        raise BadCommand(f"an object has {len(pairs)} fields, the limit is {FIELDS_MAX}")
     document = dict(pairs)
     if len(document) < len(pairs):
         seen: set[str] = set()
@@ -151,9 +155,9 @@ def _command(document: dict[str, Any]) -> Command:
     try:
         return COMMAND.validate_python(document)
     except ValidationError as error:
-        texts = [sentence(detail) for detail in details_of(error)]
-        more = len(texts) - ERRORS_SHOWN
-        shown = "; ".join(texts[:ERRORS_SHOWN])
+        details = details_of(error)
+        more = len(details) - ERRORS_SHOWN
+        shown = "; ".join(sentence(detail) for detail in details[:ERRORS_SHOWN])
         raise BadCommand(f"{shown}; and {more} more" if more > 0 else shown) from None
 
 
