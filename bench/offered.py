@@ -3,7 +3,7 @@
     python -m bench.offered [--rounds N] [--quick] [full|flaky|usual|best ...]
 
 First the service is kept busy with 50 orders at a time: what it does then is called 1. Shares of
-that rate are offered, each for 15 s and to the last order's end, to the service, with partners
+that rate are offered, each for 12 s and to the last order's end, to the service, with partners
 that work and that fail, and to the skeletons.
 """
 
@@ -20,7 +20,7 @@ from bench.variants import VARIANTS, Variant
 
 PART: Final = "offered"
 SHARES: Final = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
-SECONDS: Final = 15.0
+SECONDS: Final = 12.0
 LIMIT: Final = 15.0
 ROUNDS: Final = 1
 

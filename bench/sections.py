@@ -172,7 +172,7 @@ def offered(runs: Sequence[Run]) -> str:
     heads += ["p99 s with waiting", "CPU ms an order"]
     return f"""## More and more orders
 
-Offered for 15 s at a steady rate, whatever becomes of them; 1 is what the service did with 50
+Offered for 12 s at a steady rate, whatever becomes of them; 1 is what the service did with 50
 orders under way before. Done/s counts to the end of the last order. The order's own clock
 (p50, p99, in 15 s) begins when its start is applied; starts wait in Kafka until there is room, and
 that waiting is in the last but one column only. Skeletons have no admission: their clock begins
@@ -354,16 +354,18 @@ def compare(runs: Sequence[Run]) -> str:
             what,
             spread([run["rate"] for run in group]),
             spread([run["cpu"] for run in group]),
+            *(spread([run[of]["usage"]["others"] for run in group]) for of in ("before", "after")),
             len(group),
         ]
         for what, group in by(runs, "what").items()
     ]
+    heads = ["", "orders/s", "CPU an order"]
     return f"""## What was mended
 
 Before and after in turns on the same machine, the service with 50 orders under way; ratios of
-after to before within a round.
+after to before within a round. Strangers' cores say how far a round can be trusted.
 
-{table(["", "orders/s", "CPU an order", "rounds"], rows)}"""
+{table([*heads, "strangers before", "strangers after", "rounds"], rows)}"""
 
 
 def admission(runs: Sequence[Run]) -> str:
