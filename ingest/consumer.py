@@ -17,7 +17,7 @@ from aiokafka.errors import (
 )
 
 from domain.commands import StartOrder
-from domain.errors import OrderError, Rejected
+from domain.errors import Rejected
 from ingest.admission import Admission
 from ingest.dead_letters import DeadLetters, TimedRecord, place
 from ingest.decode import decode
@@ -26,7 +26,7 @@ from ingest.header_keys import tolerate_any_header_key
 from ingest.lanes import Entry, Lanes
 from ingest.metrics import Metrics
 from ingest.outage import KAFKA_AWAY, Outage
-from ingest.watch import Watch
+from ingest.watch import CannotConsume, Watch
 from orchestration.contract import CommandMessage
 
 POLL_MS: Final = 200
@@ -40,12 +40,10 @@ ROOM_IS_FRESH_SECONDS: Final = 0.25
 DRAIN_SECONDS: Final = 5.0
 """What runs at a revoke may take this long; well below the rebalance timeout."""
 DRAIN_IN_OUTAGE_SECONDS: Final = 0.5
+CANCEL_SECONDS: Final = 1.0
+"""asyncpg asks a server to cancel a statement, and waits for one that is frozen."""
 
 log = structlog.get_logger(__name__)
-
-
-class CannotConsume(OrderError):
-    """This process cannot read the topic any further; a new one may be able to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +63,7 @@ def make_consumer(bootstrap_servers: str, group_id: str) -> AIOKafkaConsumer:
         group_id=group_id,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
+        isolation_level="read_committed",
         session_timeout_ms=10_000,
         heartbeat_interval_ms=2_000,
         rebalance_timeout_ms=30_000,
@@ -171,7 +170,7 @@ class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokaf
             task.cancel()
         if unfinished:
             log.warning("left to the next owner", commands=len(unfinished))
-            await asyncio.wait(unfinished)
+            await asyncio.wait(unfinished, timeout=CANCEL_SECONDS)
 
     async def _poll(self) -> None:
         trouble: KafkaError | None = None

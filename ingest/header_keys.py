@@ -55,6 +55,9 @@ class _Batch:
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401
         return getattr(self._batch, name)
 
+    def __next__(self) -> Any:  # noqa: ANN401 - how aiokafka reads the one record of a control batch
+        return next(self._batch)
+
     def __iter__(self) -> Iterator[Any]:
         done = 0
         try:

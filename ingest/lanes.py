@@ -115,10 +115,10 @@ class Lanes(Generic[WorkT]):
         else:
             del self._lanes[entry.lane]
 
-    def position(self, partition: int) -> int | None:
-        """Return the lowest unfinished offset; ``None`` when nothing was taken yet."""
+    def unfinished(self, partition: int) -> int | None:
+        """Return the lowest unfinished offset; ``None`` when all that was taken is finished."""
         offsets = self._partitions.get(partition)
-        return offsets.position if offsets else None
+        return offsets.position if offsets and offsets.held else None
 
     def full(self, partition: int) -> bool:
         """Tell whether reading of a partition has to pause."""

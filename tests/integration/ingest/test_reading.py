@@ -1,20 +1,26 @@
 """When aiokafka cannot go on, the process ends, and its successor finds every record."""
 
 import asyncio
+import json
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import UnsupportedCodecError
 
-from ingest import header_keys, roles
-from ingest.consumer import CannotConsume, make_consumer
+from devstack import free_port
+from ingest import header_keys, roles, watch
+from ingest.consumer import make_consumer
 from ingest.settings import Settings
+from ingest.watch import CannotConsume
+from persistence.queries import history
 from tests.integration.ingest.conftest import MakeSettings
 from tests.integration.ingest.harness import Commands, running, start
 from tests.support.kcat import needs_kcat, shell
+from tests.support.waiting import until
 
 RUN = uuid.uuid4().hex[:8]
 
@@ -81,3 +87,62 @@ async def test_a_consumer_whose_group_loop_has_died_is_found(
 
     monkeypatch.setattr(roles, "make_consumer", _broken(die))
     assert "has given up" in await _why_it_ends(make_settings())
+
+
+async def test_a_consumer_that_has_stopped_fetching_without_a_word_is_found(
+    commands: Commands, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (sent,) = await commands.send(start(f"S-1-{RUN}"))
+    with monkeypatch.context() as broken:
+        broken.setattr(
+            roles, "make_consumer", _broken(lambda consumer: consumer._fetcher._fetch_task.cancel())
+        )
+        broken.setattr(watch, "STALLED_LOOKS", 2)
+        assert "nothing is fetched any more" in await _why_it_ends(make_settings())
+    async with running(make_settings(), "ingest", "worker"):
+        await commands.outcome(sent)
+
+
+async def test_records_of_an_aborted_transaction_are_no_commands(
+    commands: Commands, make_settings: MakeSettings
+) -> None:
+    """Markers and aborted records have offsets, too: neither lag nor commits may stop at them."""
+    port = free_port()
+    async with (
+        running(make_settings(metrics_port=port), "ingest", "worker"),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
+    ):
+        await _transaction(commands, f"X-kept-{RUN}", abort=False)
+        await _transaction(commands, f"X-dropped-{RUN}", abort=True)
+        await commands.send(start(f"X-last-{RUN}"), partition=1)
+        for order_id in (f"X-kept-{RUN}", f"X-last-{RUN}"):
+            await commands.story(order_id, "order.shipped")
+        await _transaction(commands, f"X-dropped-too-{RUN}", abort=True)
+
+        async def caught_up() -> bool:
+            lag: dict[str, int] = (await client.get("/ready")).json()["lag"]
+            return len(lag) == 4 and not any(lag.values())
+
+        await until(caught_up)
+    for order_id in (f"X-dropped-{RUN}", f"X-dropped-too-{RUN}"):
+        assert await history(commands.db, order_id) == []
+    assert await commands.dead_letters() == {}
+
+
+async def _transaction(commands: Commands, order_id: str, *, abort: bool) -> None:
+    producer = AIOKafkaProducer(
+        bootstrap_servers=commands.settings.kafka_bootstrap_servers,
+        transactional_id=f"tests-{order_id}",
+    )
+    await producer.start()
+    try:
+        await producer.begin_transaction()
+        await producer.send_and_wait(
+            commands.settings.commands_topic,
+            json.dumps(start(order_id)).encode(),
+            order_id.encode(),
+            partition=1,
+        )
+        await (producer.abort_transaction() if abort else producer.commit_transaction())
+    finally:
+        await producer.stop()
