@@ -2,7 +2,9 @@
 
 import math
 import time
+from collections.abc import Collection
 from datetime import timedelta
+from itertools import chain, islice
 from typing import Final
 
 import asyncpg
@@ -15,6 +17,9 @@ from persistence.queries import orders_in_motion
 
 SLOW_AFTER_SHARE: Final = 1 / 3
 """Of its time: an order that has used more is slow. Nothing but load makes many of them so."""
+
+ASKED_AT_ONCE: Final = 500
+"""Of so many starts is asked whether they have been received; of the others the next time."""
 
 _RECEIVED: Final = "select order_id from orders where order_id = any($1::text[])"
 
@@ -34,8 +39,9 @@ class Admission:
     An order that waits for a person does not count, nor one that is stranded (a partner that is
     gone may hold its refund for hours): a few of them would hold up all others.
 
-    After a restart or a rebalance, starts that were delivered and not received yet are unknown
-    to their new owner until a worker takes them.
+    What was delivered before this process had its partitions is found in Temporal (``inherit``)
+    and counts for everyone, too: a process that is restarted while the workers are away would
+    otherwise hand over as many starts again.
     """
 
     def __init__(
@@ -45,7 +51,8 @@ class Admission:
         self.window = Window(limit, first)
         self._slow_when_left = timedelta(seconds=timeout_seconds * (1 - SLOW_AFTER_SHARE))
         self._pool = pool
-        self._delivered: set[str] = set()
+        self._delivered: dict[str, None] = {}
+        self._inherited: dict[str, None] = {}
         self._room = 0
 
     @property
@@ -55,13 +62,33 @@ class Admission:
 
     @property
     def unreceived(self) -> int:
-        """How many delivered starts no worker has received yet."""
-        return len(self._delivered)
+        """How many delivered starts no worker has received yet, as far as this process knows."""
+        return len(self._delivered) + len(self._inherited)
+
+    @property
+    def has_inherited(self) -> bool:
+        """Whether starts that were found in Temporal have not been received yet."""
+        return bool(self._inherited)
 
     def admit(self, order_id: str) -> None:
         """Count a start as delivered from now on."""
-        self._delivered.add(order_id)
+        self._delivered[order_id] = None
         self._room -= 1
+
+    async def inherit(self, running: Collection[str]) -> None:
+        """Begin anew after an assignment: of ``running``, the orders that were started in
+        Temporal, those that no worker has received yet count for every process.
+
+        Raises ``Unavailable``; nothing has changed then.
+        """
+        received = await _received(self._pool, running)
+        found = (order_id for order_id in running if order_id not in received)
+        self._inherited = dict.fromkeys([*self._delivered, *found])
+        self._delivered.clear()
+
+    def keep_inherited(self, running: Collection[str]) -> None:
+        """Forget those inherited starts whose workflow runs no more, received or not."""
+        self._inherited = dict.fromkeys(self._inherited.keys() & set(running))
 
     async def refresh(self, share: float) -> None:
         """Count again; this process owns ``share`` (0 to 1) of all partitions.
@@ -69,10 +96,10 @@ class Admission:
         Raises ``Unavailable``; the room is then what it was.
         """
         # Received is asked first: an order received in between is counted twice, never not at all.
-        received: set[str] = set()
-        if self._delivered:
-            received = await _received(self._pool, list(self._delivered))
-            self._delivered -= received
+        asked = list(islice(chain(self._inherited, self._delivered), ASKED_AT_ONCE))
+        received = await _received(self._pool, asked)
+        for starts in (self._inherited, self._delivered):
+            _forget(starts, asked, received)
         before = self.in_motion
         self.in_motion, slow = await orders_in_motion(
             self._pool, self._slow_when_left, STRANDED_AFTER
@@ -80,11 +107,22 @@ class Admission:
         # What other processes had received is not known: the window grows more slowly then.
         ended = before + len(received) - self.in_motion
         self.window.adjust(self.in_motion, slow, ended, time.monotonic())
-        free = share * (self.window.size - self.in_motion)
+        free = share * (self.window.size - self.in_motion - len(self._inherited))
         self._room = math.ceil(free) - len(self._delivered)
 
 
-async def _received(conn: Executor, order_ids: list[str]) -> set[str]:
+def _forget(starts: dict[str, None], asked: Collection[str], received: Collection[str]) -> None:
+    """Take out what was received; what else was asked goes to the end, so that all have a turn."""
+    for order_id in asked:
+        if order_id in starts:
+            del starts[order_id]
+            if order_id not in received:
+                starts[order_id] = None
+
+
+async def _received(conn: Executor, order_ids: Collection[str]) -> set[str]:
+    if not order_ids:
+        return set()
     with database_errors():
-        rows = await conn.fetch(_RECEIVED, order_ids)
+        rows = await conn.fetch(_RECEIVED, list(order_ids))
     return {row["order_id"] for row in rows}

@@ -37,6 +37,9 @@ COMMIT_EVERY_SECONDS: Final = 0.25
 COMMIT_TIMEOUT_SECONDS: Final = 5.0
 ADMISSION_EVERY_SECONDS: Final = 0.05
 ROOM_IS_FRESH_SECONDS: Final = 0.25
+INHERITED_MOST: Final = 2_000
+"""So many of the newest orders in Temporal are looked at for starts that nobody has received."""
+INHERITED_EVERY_SECONDS: Final = 5.0
 DRAIN_SECONDS: Final = 5.0
 """What runs at a revoke may take this long; well below the rebalance timeout."""
 DRAIN_IN_OUTAGE_SECONDS: Final = 0.5
@@ -105,6 +108,7 @@ class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokaf
         self._running: set[asyncio.Task[None]] = set()
         self._wanted = asyncio.Event()  # a start waits for admission
         self._counted = 0.0
+        self._inherited: float | None = None
 
     @property
     def outages(self) -> tuple[Outage, ...]:
@@ -153,6 +157,8 @@ class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokaf
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
         """Begin anew: a rebalance forgets positions and pauses even of kept partitions."""
         self.paused.clear()
+        self.watch.begin_anew()
+        self._counted, self._inherited = 0.0, None
         if not self.joined:
             self.joined = True
             self._on_joined()
@@ -286,11 +292,24 @@ class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokaf
         while True:
             await self._wanted.wait()
             self._wanted.clear()
+            await self._inherit()
             await postgresql.outlast(lambda: self.admission.refresh(self.share()))
-            self._counted = time.monotonic()
-            self._pump()
+            if self._inherited is not None:  # no rebalance meanwhile
+                self._counted = time.monotonic()
+                self._pump()
             if self.lanes.waiting_starts:
                 await asyncio.sleep(ADMISSION_EVERY_SECONDS)
+
+    async def _inherit(self) -> None:
+        """Look into Temporal for starts of others, after a rebalance and while some are left."""
+        now, admission = time.monotonic(), self.admission
+        if self._inherited is None:
+            self._inherited = now
+            running = await self.handler.started(INHERITED_MOST)
+            await self.handler.postgresql.outlast(lambda: admission.inherit(running))
+        elif admission.has_inherited and now - self._inherited > INHERITED_EVERY_SECONDS:
+            self._inherited = now
+            admission.keep_inherited(await self.handler.started(INHERITED_MOST))
 
 
 def _where(record: TimedRecord) -> dict[str, object]:

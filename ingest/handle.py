@@ -11,7 +11,7 @@ from domain.events import CommandRejected
 from domain.states import State
 from ingest.outage import Outage
 from orchestration.contract import CommandMessage, Delivery, OrderPolicy
-from orchestration.temporal_client import deliver
+from orchestration.temporal_client import deliver, started_orders
 from persistence.queries import get_order, outcome_of
 from persistence.write import Change, Recorded, record
 
@@ -57,6 +57,12 @@ class CommandHandler:
         if delivery is Delivery.DELIVERED:
             return Outcome.DELIVERED
         return await self.postgresql.outlast(lambda: self._too_late(message))
+
+    async def started(self, newest: int) -> list[str]:
+        """Return up to ``newest`` orders that Temporal was told to start and that still run."""
+        return await self.temporal.outlast(
+            lambda: started_orders(self._client, self._task_queue, newest)
+        )
 
     async def _deliver(self, message: CommandMessage) -> Delivery | None:
         """Try once; ``None``: the command had its outcome before.

@@ -47,6 +47,8 @@ from orchestration.contract import (
 
 RPC_TIMEOUT: Final = timedelta(seconds=5)
 EXIT_WAIT_SECONDS: Final = 2.0
+BEGUN_BY: Final = "begun_by"
+"""Memo of an order's workflow: the type of the command that began it."""
 
 _NEVER = frozenset({RPCStatusCode.INVALID_ARGUMENT, RPCStatusCode.OUT_OF_RANGE})
 """What the server says about a request that it will refuse every time."""
@@ -104,6 +106,7 @@ async def deliver(
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             task_timeout=timing.WORKFLOW_TASK_TIMEOUT,
             execution_timeout=timing.execution_timeout(policy),
+            memo={BEGUN_BY: message.command.type},
             rpc_timeout=RPC_TIMEOUT,
         )
     except WorkflowAlreadyStartedError:
@@ -113,6 +116,26 @@ async def deliver(
             raise Rejected(f"Temporal will never take this command: {error.message}") from error
         raise Unavailable(f"Temporal did not take the command: {error.message}") from error
     return Delivery.DELIVERED
+
+
+async def started_orders(client: Client, task_queue: str, newest: int) -> list[str]:
+    """Return the orders whose workflow was begun by their start and runs; the newest of them.
+
+    A workflow that a command before its start began is left out: most of those never start.
+    Raises ``Unavailable``.
+    """
+    query = (
+        f"WorkflowType = '{ORDER_WORKFLOW}' and TaskQueue = '{task_queue}' "
+        "and ExecutionStatus = 'Running'"
+    )
+    try:
+        return [
+            found.id.removeprefix(workflow_id(""))
+            async for found in client.list_workflows(query, limit=newest, rpc_timeout=RPC_TIMEOUT)
+            if await found.memo_value(BEGUN_BY, None) == "start"
+        ]
+    except RPCError as error:
+        raise Unavailable(f"Temporal did not list workflows: {error.message}") from error
 
 
 async def schedule_reconciler(client: Client, policy: OrderPolicy, task_queue: str) -> None:

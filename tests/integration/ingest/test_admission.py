@@ -48,6 +48,42 @@ async def test_without_a_worker_starts_wait_in_kafka_and_signals_pass(
         await commands.all_committed()
 
 
+async def test_restarted_without_a_worker_ingest_hands_over_no_further_starts(
+    commands: Commands, make_settings: MakeSettings
+) -> None:
+    settings = make_settings(max_orders_in_motion=LIMIT, early_command_ttl_seconds=600)
+    await commands.send(*(cancel(f"EARLY-{n}-{RUN}-R") for n in range(2 * LIMIT)))
+    sent = await commands.send(*(start(f"R-{n:02}-{RUN}") for n in range(20)))
+
+    async def starts() -> int:
+        return len([name for name in await _delivered(commands) if "order-R-" in name])
+
+    async def looked_at_again() -> bool:
+        """A signal behind the starts is through: what there is room for is, too."""
+        return f"order-{behind}" in await _delivered(commands)
+
+    for times in range(3):
+        async with running(settings, "ingest"):
+            await until(starts)
+            behind = f"BEHIND-{times}-{RUN}"
+            await commands.send(cancel(behind))
+            await until(looked_at_again)
+        assert await starts() == LIMIT
+    async with running(settings, "ingest", "worker"):
+        for command_id in sent:
+            assert (await commands.outcome(command_id)).recorded.type == "order.received"
+
+
+async def test_an_inherited_start_that_runs_no_more_makes_room(db: asyncpg.Pool) -> None:
+    admission = Admission(db, LIMIT)
+    await admission.inherit(["I-1", "I-2", "I-3"])
+    await admission.refresh(1.0)
+    assert (admission.room, admission.unreceived) == (0, 3)
+    admission.keep_inherited(["I-2", "another"])
+    await admission.refresh(1.0)
+    assert (admission.room, admission.unreceived) == (2, 1)
+
+
 async def test_never_more_orders_in_motion_than_admitted(
     commands: Commands, make_settings: MakeSettings
 ) -> None:
