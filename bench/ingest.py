@@ -178,11 +178,10 @@ async def through_ingest(parts: Parts, count: int) -> Spent:
     running = asyncio.create_task(ingest.run(stop))
     await joined.wait()
     clock = Clock()
-    delivered = 0.0
+    delivered = 0
     while delivered < count:
-        await asyncio.sleep(0.005)
-        found = metrics.registry.get_sample_value("orders_commands_total", {"outcome": "delivered"})
-        delivered = found or 0.0
+        await asyncio.sleep(0.01)
+        delivered = metrics.outcomes().get("delivered", 0)
     spent = clock.spent(count)
     stop.set()
     await running
