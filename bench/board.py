@@ -1,16 +1,14 @@
 """Measures the board over a real broker of its own, looked at by many.
 
-    python -m bench.board [--rounds N] [--seconds N]
+    python -m bench.board [--rounds N] [--quick]
 
 5,000 orders are open, then 300 events/s come (orders that start, are charged and ship, so that
 5,000 stay open). In each round, in random order, no browser, one, and ten look at the first page
-(``board_lookers``). Told are, as medians over the rounds, the CPU time of the board's process as
-a share of one core, and the delay from the broker's acknowledgement of an order's first event to
-its line in the list as it reaches a browser. At the end
-the board is killed, and the time until it is complete again is taken.
+(``board_lookers``). Kept are the CPU time of the board's process as a share of one core, and the
+delay from the broker's acknowledgement of an order's first event to its line in the list as it
+reaches a browser. At the end the board is killed, and the time until it is complete again is taken.
 """
 
-import argparse
 import asyncio
 import contextlib
 import json
@@ -18,10 +16,8 @@ import os
 import random
 import signal
 import statistics
-import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -32,11 +28,16 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from bench.board_lookers import Looker, lookers
+from bench.command import Options, Telling, options
+from bench.data import Run
 from devstack import free_port
 from devstack.kafka import Kafka
 from devstack.server import Home
 from ingest.processes import Role
 
+PART: Final = "board"
+ROUNDS: Final = 3
+SECONDS: Final = 15.0
 TOPIC: Final = "orders.events"
 OPEN_ORDERS: Final = 5_000
 EVENTS_A_SECOND: Final = 300
@@ -127,19 +128,8 @@ class Load:
             await asyncio.sleep(random.uniform(0.5, 1.0))
 
 
-@dataclass
-class Figures:
-    """What was measured with one number of browsers, an entry for each round."""
-
-    cpu: list[float] = field(default_factory=list)
-    rate: list[float] = field(default_factory=list)
-    delays: list[float] = field(default_factory=list)
-
-
-async def measure(
-    site: str, load: Load, role: Role, browsers: int, seconds: float
-) -> tuple[float, float, list[float]]:
-    """Return the board's share of a core, the rate of events, and the delays in ms."""
+async def measure(site: str, load: Load, role: Role, browsers: int, seconds: float) -> Run:
+    """Return the board's share of a core and memory, the rate of events, and the delays in ms."""
     async with lookers(site, browsers, MARK) as opened:
         await asyncio.sleep(SETTLE_SECONDS)
         process = psutil.Process(role.pid)
@@ -147,19 +137,21 @@ async def measure(
         first = set(load.marked)
         await asyncio.sleep(seconds)
         passed = time.monotonic() - wall
-        share = (sum(process.cpu_times()[:2]) - cpu) / passed
-        rate = (load.sent - sent) / passed
+        run = {
+            "browsers": browsers,
+            "cpu": (sum(process.cpu_times()[:2]) - cpu) / passed,
+            "rate": (load.sent - sent) / passed,
+            "memory": process.memory_info().rss,
+        }
         marks = {name: at for name, at in load.marked.items() if name not in first}
         await asyncio.sleep(SETTLE_SECONDS)
-        return share, rate, delays_of(opened[0], marks) if opened else []
+        return run | (delays_of(opened[0], marks) if opened else {"delays": [], "unseen": 0})
 
 
-def delays_of(looker: Looker, marks: dict[str, float]) -> list[float]:
+def delays_of(looker: Looker, marks: dict[str, float]) -> Run:
     """Return how many ms after its acknowledgement each order stood in the list."""
-    missing = [name for name in marks if name not in looker.seen]
-    if missing:
-        print(f"  not seen on the page: {missing}", file=sys.stderr)
-    return [(looker.seen[name] - at) * 1000 for name, at in marks.items() if name in looker.seen]
+    seen = [round((looker.seen[n] - at) * 1000, 1) for n, at in marks.items() if n in looker.seen]
+    return {"delays": seen, "unseen": len(marks) - len(seen)}
 
 
 async def complete(site: str) -> None:
@@ -172,16 +164,17 @@ async def complete(site: str) -> None:
             await asyncio.sleep(0.05)
 
 
-async def bench(rounds: int, seconds: float, directory: Path) -> None:
-    """Start broker and board, measure, print."""
+async def bench(given: Options, directory: Path, telling: Telling) -> None:
+    """Start broker and board, measure."""
     (directory / "logs").mkdir()
-    kafka = Kafka(Home(directory, (), persistent=False, say=print, died=print), free_port())
+    say = telling.now("start")
+    kafka = Kafka(Home(directory, (), persistent=False, say=say, died=say), free_port())
     await kafka.start()
     producer = AIOKafkaProducer(bootstrap_servers=kafka.where, enable_idempotence=True)
     await producer.start()
     try:
         await create_topic(kafka.where)
-        await run_rounds(kafka.where, Load(producer), rounds, seconds, directory)
+        await run_rounds(kafka.where, Load(producer), given, directory, telling)
     finally:
         await producer.stop()
         await kafka.stop()
@@ -199,9 +192,9 @@ async def create_topic(bootstrap: str) -> None:
 
 
 async def run_rounds(
-    bootstrap: str, load: Load, rounds: int, seconds: float, directory: Path
+    bootstrap: str, load: Load, given: Options, directory: Path, telling: Telling
 ) -> None:
-    """Measure every number of browsers once a round."""
+    """Measure every number of browsers once a round, then kill."""
     port = free_port()
     site = f"http://localhost:{port}"
     environment = {
@@ -210,24 +203,20 @@ async def run_rounds(
         "BOARD_PORT": str(port),
         "API_URL": f"http://localhost:{free_port()}",
     }
-    role = Role("board", environment, directory / "board.log", print)
+    role = Role("board", environment, directory / "board.log", telling.now("start"))
     await load.fill()
     await role.start()
     tasks: list[asyncio.Task[None]] = []
     try:
         await complete(site)
         tasks = [asyncio.create_task(load.run()), asyncio.create_task(load.mark())]
-        found = {browsers: Figures() for browsers in BROWSERS}
-        for number in range(rounds):
+        for number in range(given.rounds):
             for browsers in random.sample(BROWSERS, len(BROWSERS)):
-                figures = found[browsers]
-                cpu, rate, delays = await measure(site, load, role, browsers, seconds)
-                figures.cpu.append(cpu)
-                figures.rate.append(rate)
-                figures.delays += delays
-                print(f"round {number + 1}, {browsers} browsers: {cpu:.0%} of a core")
-        tell(found, psutil.Process(role.pid).memory_info().rss)
-        await kill_and_wait(role, site)
+                telling.now(f"{browsers} browsers")
+                run = await measure(site, load, role, browsers, 5.0 if given.quick else SECONDS)
+                telling.keep({"round": number, **run}, line(run))
+        seconds = await killed(role, site)
+        telling.keep({"killed": seconds}, f"killed, complete again after {seconds:.1f} s")
     finally:
         for task in tasks:
             task.cancel()
@@ -235,43 +224,32 @@ async def run_rounds(
         await role.stop()
 
 
-def tell(found: dict[int, Figures], memory: int) -> None:
-    """Print the medians."""
-    for browsers, figures in found.items():
-        line = (
-            f"{browsers:2} browsers: {statistics.median(figures.rate):.0f} events/s, "
-            f"{statistics.median(figures.cpu):.0%} of a core "
-            f"({min(figures.cpu):.0%} to {max(figures.cpu):.0%})"
-        )
-        if figures.delays:
-            delays = sorted(figures.delays)
-            line += (
-                f", on the page after {statistics.median(delays):.0f} ms (median), "
-                f"{delays[int(len(delays) * 0.95)]:.0f} ms (p95), {delays[-1]:.0f} ms (most), "
-                f"{len(delays)} orders"
-            )
-        print(line)
-    print(f"memory: {memory / 2**20:.0f} MiB")
+def line(run: Run) -> str:
+    """Return what was measured in a line."""
+    told = f"{run['browsers']:2} browsers: {run['rate']:.0f} events/s, {run['cpu']:.0%} of a core"
+    if delays := run["delays"]:
+        told += f", on the page after {statistics.median(delays):.0f} ms, at most {max(delays):.0f}"
+    return told + (f", {run['unseen']} NEVER SEEN" if run["unseen"] else "")
 
 
-async def kill_and_wait(role: Role, site: str) -> None:
-    """Kill the board and print how long it takes to be complete again, the load going on."""
+async def killed(role: Role, site: str) -> float:
+    """Kill the board; return how long it takes to be complete again, the load going on."""
     began = time.monotonic()
     os.kill(role.pid, signal.SIGKILL)
     await asyncio.sleep(0.2)
     await role.start()
     await complete(site)
-    print(f"killed and complete again after {time.monotonic() - began:.1f} s, the load going on")
+    return time.monotonic() - began
 
 
 def main() -> None:
     """Read the arguments and measure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=30)
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="bench-board-") as directory:
-        asyncio.run(bench(arguments.rounds, arguments.seconds, Path(directory)))
+    given = options(__doc__, PART, ROUNDS)
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-board-") as directory,
+        Telling(PART, given.rounds * len(BROWSERS) + 1, given.directory) as telling,
+    ):
+        asyncio.run(bench(given, Path(directory), telling))
 
 
 if __name__ == "__main__":

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from bench import plots, sections
+from bench.board_section import board
 from bench.data import KEPT, LOOK, Run, load
 from bench.tables import spread, table
 
 PARTS: Final = (
     *("orders", "faults", "offered", "stored", "commits"),
-    *("ingest", "relay", "rest", "profile"),
+    *("ingest", "relay", "rest", "profile", "board"),
 )
 """What ``make bench`` runs, in this order."""
 SECTIONS: Final[dict[str, Callable[[Sequence[Run]], str]]] = {
@@ -30,6 +31,7 @@ SECTIONS: Final[dict[str, Callable[[Sequence[Run]], str]]] = {
     "relay": sections.relay,
     "rest": sections.rest,
     "profile": sections.profile,
+    "board": board,
     "compare": sections.compare,
 }
 

@@ -3,7 +3,7 @@
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from bench.data import Run
 from bench.tables import share, spread, table
@@ -16,19 +16,19 @@ NAMES: Final = {
 }
 
 
-def by(runs: Sequence[Run], key: str) -> dict[str, list[Run]]:
+def by(runs: Sequence[Run], key: str) -> dict[Any, list[Run]]:
     """Group measurements by a field."""
-    groups: dict[str, list[Run]] = defaultdict(list)
+    groups: dict[Any, list[Run]] = defaultdict(list)
     for run in runs:
         groups[run[key]].append(run)
     return groups
 
 
 def pairs(
-    runs: Sequence[Run], key: str, one: str, other: str, figure: str
+    runs: Sequence[Run], key: str, one: object, other: object, figure: str
 ) -> list[tuple[float, float]]:
     """Return a figure of ``one`` and of ``other`` for each round that has both."""
-    rounds: dict[tuple[str, int], dict[str, float]] = defaultdict(dict)
+    rounds: dict[tuple[str, int], dict[object, float]] = defaultdict(dict)
     for run in runs:
         rounds[run.get("began", ""), run["round"]][run[key]] = run[figure]
     return [(both[one], both[other]) for both in rounds.values() if {one, other} <= both.keys()]
