@@ -20,10 +20,13 @@ NEAR_DEADLINE_MS: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Hour:
-    """One entry for each of the last ``MINUTES_SHOWN`` minutes, oldest first; and the sums."""
+class Span:
+    """What happened in a minute (``minute``: since 1970), or in several that end with it.
 
-    minutes: list[Minute]
+    Times to ship (``p50``, ``p95``) are in seconds.
+    """
+
+    minute: int
     started: int
     shipped: int
     failed: int
@@ -36,7 +39,10 @@ class Hour:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The board at ``now`` (ms since 1970)."""
+    """The board at ``now`` (ms since 1970).
+
+    ``minutes`` has the last ``MINUTES_SHOWN``, oldest first; ``hour`` is all of them together.
+    """
 
     now: int
     open: int
@@ -44,7 +50,8 @@ class Figures:
     waiting: int
     near: int
     past: int
-    hour: Hour
+    hour: Span
+    minutes: list[Span]
     repeats: int
     broken: int
     unknown: int
@@ -65,6 +72,7 @@ def figures(views: Iterable[View], now: int) -> Figures:
                 near += 0 <= order.deadline - now < NEAR_DEADLINE_MS
                 past += order.deadline <= now
     broken = [(view.partition, row) for view in views for row in view.broken.values()]
+    minutes = _last_minutes(views, now)
     return Figures(
         now=now,
         open=states.total(),
@@ -72,7 +80,8 @@ def figures(views: Iterable[View], now: int) -> Figures:
         waiting=states[State.IN_REVIEW],
         near=near,
         past=past,
-        hour=_hour(views, now),
+        hour=_span(_sum(minutes)),
+        minutes=[_span(minute) for minute in minutes],
         repeats=sum(view.tally.repeats for view in views),
         broken=sum(view.tally.broken for view in views),
         unknown=sum(view.tally.unknown for view in views),
@@ -81,32 +90,34 @@ def figures(views: Iterable[View], now: int) -> Figures:
     )
 
 
-def _hour(views: list[View], now: int) -> Hour:
+def _last_minutes(views: list[View], now: int) -> list[Minute]:
     last = now // MINUTE_MS
-    minutes = [_minute(views, number) for number in range(last - MINUTES_SHOWN + 1, last + 1)]
-    whole = Minute(last)
+    return [
+        _sum([Minute(number), *(v.minutes[number] for v in views if number in v.minutes)])
+        for number in range(last - MINUTES_SHOWN + 1, last + 1)
+    ]
+
+
+def _sum(minutes: list[Minute]) -> Minute:
+    total = Minute(minutes[-1].minute)
     for minute in minutes:
-        add(whole, minute)
-    decided = whole.in_time + whole.late
-    return Hour(
-        minutes=minutes,
-        started=whole.started,
-        shipped=whole.shipped,
-        failed=whole.failed,
-        cancelled=whole.cancelled,
-        rejected=whole.rejected,
-        in_time_share=whole.in_time / decided if decided else None,
-        p50=quantile(whole.times, 0.5),
-        p95=quantile(whole.times, 0.95),
-    )
-
-
-def _minute(views: list[View], number: int) -> Minute:
-    total = Minute(number)
-    for view in views:
-        if number in view.minutes:
-            add(total, view.minutes[number])
+        add(total, minute)
     return total
+
+
+def _span(minute: Minute) -> Span:
+    decided = minute.in_time + minute.late
+    return Span(
+        minute=minute.minute,
+        started=minute.started,
+        shipped=minute.shipped,
+        failed=minute.failed,
+        cancelled=minute.cancelled,
+        rejected=minute.rejected,
+        in_time_share=minute.in_time / decided if decided else None,
+        p50=quantile(minute.times, 0.5),
+        p95=quantile(minute.times, 0.95),
+    )
 
 
 _COUNTS: Final = ("started", "shipped", "failed", "cancelled", "rejected", "in_time", "late")

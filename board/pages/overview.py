@@ -6,9 +6,9 @@ from typing import Any, Final
 from nicegui import events, ui
 
 from board.figures import SORTS, Figures, Selection
-from board.fold import MINUTE_MS
 from board.pages import texts
 from board.pages.actions import start_form
+from board.pages.charts import Charts
 from board.pages.context import Board
 from board.pages.layout import TICK_SECONDS, page
 from board.rows import Order
@@ -31,12 +31,6 @@ LAST_HOUR: Final = {
     "in_time": "In time",
     "p50": "Time to ship, p50",
     "p95": "Time to ship, p95",
-}
-SERIES: Final = {
-    "shipped": "#2e9e57",
-    "failed": "#d64541",
-    "cancelled": "#8a94a0",
-    "rejected": "#e67e22",
 }
 FILTERS: Final = {
     "open": "Open",
@@ -97,13 +91,13 @@ class _Overview:
         self._values: dict[str, ui.label] = {}
         self._cards("Now", NOW)
         self._cards("Last hour", LAST_HOUR)
-        self._chart = _chart()
+        self._charts = Charts()
         self._states = ui.row().classes("w-full gap-2").mark("states")
         self._shown_states: dict[State, int] = {}
         self._list()
         self._records = ui.label().classes("text-sm opacity-80").mark("records")
         self._broken = ui.column().classes("w-full gap-1").mark("broken")
-        self._shown_broken: list[int] = []
+        self._shown_broken: list[tuple[int, int]] = []
         self.refresh()
         ui.timer(TICK_SECONDS, self.refresh)
 
@@ -165,24 +159,10 @@ class _Overview:
             add="text-negative" if figures.past else "",
             remove="" if figures.past else "text-negative",
         )
-        self._show_chart(figures)
+        self._charts.show(figures.minutes)
         self._show_states(figures)
         self._show_list(figures.now)
         self._show_records(figures)
-
-    def _show_chart(self, figures: Figures) -> None:
-        minutes = figures.hour.minutes
-        data = {name: [getattr(m, name) for m in minutes] for name in (*SERIES, "started")}
-        options = self._chart.options
-        labels = [texts.clock(m.minute * MINUTE_MS)[:5] for m in minutes]
-        if options["xAxis"]["data"] == labels and all(
-            series["data"] == data[series["id"]] for series in options["series"]
-        ):
-            return
-        options["xAxis"]["data"] = labels
-        for series in options["series"]:
-            series["data"] = data[series["id"]]
-        self._chart.update()
 
     def _show_states(self, figures: Figures) -> None:
         if figures.by_state == self._shown_states:
@@ -216,7 +196,7 @@ class _Overview:
             f"broken, {figures.unknown:,} of orders no longer on the board; "
             f"{figures.missing:,} events of open orders are missing."
         )
-        shown = [broken.offset for _, broken in figures.last_broken]
+        shown = [(partition, broken.offset) for partition, broken in figures.last_broken]
         if shown == self._shown_broken:
             return
         self._shown_broken = shown
@@ -278,45 +258,3 @@ def _row(order: Order, now: int) -> dict[str, Any]:
         "amount": texts.money(order.amount, order.currency),
         "reason": order.reason or "",
     }
-
-
-def _chart() -> ui.echart:
-    grey = "#8a94a0"
-    bars: list[dict[str, Any]] = [
-        {
-            "id": name,
-            "name": name.capitalize(),
-            "type": "bar",
-            "stack": "ended",
-            "color": colour,
-            "data": [],
-        }
-        for name, colour in SERIES.items()
-    ]
-    line = {
-        "id": "started",
-        "name": "Started",
-        "type": "line",
-        "color": "#3b82f6",
-        "showSymbol": False,
-        "data": [],
-    }
-    with ui.card().classes("w-full q-pa-md gap-1"):
-        ui.label("Orders per minute, last hour (UTC)").classes("text-sm font-bold opacity-80")
-        chart = ui.echart(
-            {
-                "animation": False,
-                "tooltip": {"trigger": "axis"},
-                "legend": {"textStyle": {"color": grey}, "top": 0},
-                "grid": {"left": 44, "right": 12, "top": 58, "bottom": 28},
-                "xAxis": {"type": "category", "data": [], "axisLabel": {"color": grey}},
-                "yAxis": {
-                    "type": "value",
-                    "minInterval": 1,
-                    "axisLabel": {"color": grey},
-                    "splitLine": {"lineStyle": {"color": grey, "opacity": 0.25}},
-                },
-                "series": [*bars, line],
-            }
-        )
-    return chart.classes("w-full h-64").mark("chart")

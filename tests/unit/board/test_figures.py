@@ -50,6 +50,10 @@ def test_partitions_are_added_up() -> None:
     hour = found.hour
     assert (hour.started, hour.shipped, hour.failed, hour.in_time_share) == (4, 1, 1, 0.5)
     assert hour.p50 == pytest.approx(2, rel=0.026)
+    last = found.minutes[-1]
+    assert (last.started, last.shipped, last.failed, last.in_time_share) == (4, 1, 1, 0.5)
+    assert last.p95 == hour.p95
+    assert found.minutes[-2].p50 is None
 
 
 def test_a_deadline_is_near_for_its_last_five_seconds() -> None:
