@@ -9,13 +9,17 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import httpx
+import structlog
+
+log = structlog.get_logger(__name__)
 
 ANSWER_SECONDS: Final = 10.0
 OUTCOME_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.3
 WATCH_SECONDS: Final = 1.0
 READY_SECONDS: Final = 4.0
-SHARED_SECONDS: Final = 0.5
+SHARED_SECONDS: Final = 0.25
+"""With a question each half a second, what a page shows is younger than a second."""
 
 SERVERS: Final = {"postgresql": "PostgreSQL", "kafka": "Kafka", "temporal": "Temporal"}
 
@@ -82,15 +86,26 @@ class Rest:
             self._shared[path] = (now, task)
         return await asyncio.shield(task)
 
-    async def command(self, order_id: str, action: str, body: Mapping[str, Any]) -> Outcome:
+    async def command(
+        self, order_id: str, action: str, body: Mapping[str, Any], by: str, reason: str
+    ) -> Outcome:
         """Send a command and wait for what becomes of it.
 
-        ``action`` is ``start`` or a signal's name. A command whose outcome did not come in
+        ``action`` is ``start`` or a signal's name. Who sends it and why is logged first, since not
+        every command has fields for that. A command whose outcome did not come in
         ``OUTCOME_SECONDS`` is ``pending``: it is on the topic and will have its outcome, also
         when the API has gone away meanwhile.
         """
         name = action if action == "start" else f"signals/{action}"
         command_id = str(uuid.uuid4())
+        log.info(
+            "command",
+            action=action,
+            order_id=order_id,
+            command_id=command_id,
+            by=by,
+            reason=reason,
+        )
         response = await self.request(
             "POST",
             f"/orders/{quote(order_id, safe='')}/{name}",

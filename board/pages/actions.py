@@ -1,10 +1,11 @@
-"""The buttons: each asks for what its command needs, sends it by REST and shows its outcome."""
+"""The buttons: each asks for a name, a reason and what its command needs, and shows its outcome."""
 
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
+from urllib.parse import quote
 
 from nicegui import ui
 
@@ -22,14 +23,15 @@ ADDRESS_LABELS: Final = {"street": "Street", "city": "City", "state": "State", "
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One field of a form; ``start`` is what stands in it at first."""
+    """One field of a form; ``start`` is what stands in it at first, ``hint`` below it."""
 
     name: str
     label: str
     start: str = ""
-    required: bool = True
+    hint: str = ""
 
 
+LOGGED: Final = "kept in the board's log: the command has no field for it"
 NAME: Final = Ask("name", "Your name")
 REASON: Final = Ask("reason", "Reason")
 
@@ -37,8 +39,8 @@ REASON: Final = Ask("reason", "Reason")
 class Form:
     """A dialog that sends one command and shows what became of it.
 
-    ``body`` turns what was typed into the command's body; nothing is sent while a required field
-    is empty.
+    ``asks`` has a ``name`` and a ``reason`` among others. ``body`` turns what was typed into the
+    command's body; nothing is sent while a field is empty.
     """
 
     def __init__(
@@ -52,7 +54,6 @@ class Form:
     ) -> None:
         self._rest = rest
         self._action = action
-        self._asks = asks
         self._body = body
         self._order_id = order_id
         with ui.dialog() as self.dialog, ui.card().classes("w-full max-w-md gap-2"):
@@ -79,9 +80,9 @@ class Form:
     def open(self) -> None:
         """Show the dialog."""
         self.open_at_rest()
-        for ask in self._asks:
-            if ask.name == "order_id":
-                self._inputs[ask.name].set_value(f"S-{secrets.token_hex(3)}")
+        self._inputs["reason"].set_value("")  # the name stays, a reason is for one command
+        if "order_id" in self._inputs:
+            self._inputs["order_id"].set_value(f"S-{secrets.token_hex(3)}")
         self.dialog.open()
 
     async def submit(self) -> None:
@@ -95,14 +96,16 @@ class Form:
         self._busy.visible = True
         self._tell("Sent; waiting for its outcome ...", "")
         try:
-            outcome = await self._rest.command(order_id, self._action, self._body(values))
+            outcome = await self._rest.command(
+                order_id, self._action, self._body(values), values["name"], values["reason"]
+            )
         except ApiError as error:
             unclear = isinstance(error, ApiAway) and error.reached
             told = "It is unclear whether it was sent" if unclear else "Not sent"
             self._tell(f"{told}: {error}", "text-negative")
         else:
             self._tell(outcome.text, _tone(outcome))
-            self._link.props(f'href="/orders/{order_id}"')
+            self._link.props(f'href="/orders/{quote(order_id, safe="")}"')
             self._link.visible = self._order_id is None
         finally:
             self._busy.visible = False
@@ -115,12 +118,13 @@ class Form:
 
 def _input(ask: Ask) -> ui.input:
     rules = {"Please fill this in": lambda text: bool((text or "").strip())}
-    field = ui.input(ask.label, value=ask.start, validation=rules if ask.required else None)
+    field = ui.input(ask.label, value=ask.start, validation=rules)
     field.without_auto_validation()
     autocomplete = "name" if ask.name == "name" else "off"
-    return (
-        field.classes("w-full").props(f"outlined dense autocomplete={autocomplete}").mark(ask.name)
-    )
+    field.props(f"outlined dense autocomplete={autocomplete}")
+    if ask.hint:
+        field.props(f'hint="{ask.hint}"')
+    return field.classes("w-full").mark(ask.name)
 
 
 def _tone(outcome: Outcome) -> str:
@@ -135,6 +139,8 @@ def start_form(rest: Rest) -> Form:
         Ask("order_id", "Order id"),
         Ask("price", "Price in USD (above 500.00 a reviewer is asked)", "19.99"),
         *_address_asks(SAMPLE_ADDRESS),
+        replace(NAME, hint=LOGGED),
+        replace(REASON, hint=LOGGED),
     ]
     return Form(rest, "Start order", "start", asks, _start_body)
 
@@ -173,7 +179,7 @@ def address_form(rest: Rest, order_id: str) -> Form:
         rest,
         "Change address",
         "update-address",
-        [NAME, *_address_asks({})],
+        [*_address_asks({}), NAME, replace(REASON, hint=LOGGED)],
         lambda v: {"updated_by": v["name"], "new_address": _address(v)},
         order_id,
     )

@@ -31,8 +31,11 @@ DEAR = [{"sku": "GOLD", "quantity": 1, "unit_price": 90_000}]
 class Site:
     """API and board of a running service."""
 
-    def __init__(self, service: Service, environment: dict[str, str], roles: list[Role]) -> None:
+    def __init__(
+        self, service: Service, environment: dict[str, str], roles: list[Role], log: Path
+    ) -> None:
         self.service = service
+        self.log = log  # JSON lines
         self.url = f"http://localhost:{environment['BOARD_PORT']}"
         self.api, self.board = roles
         self.http = httpx.AsyncClient(base_url=environment["API_URL"], trust_env=False)
@@ -49,6 +52,14 @@ class Site:
             command |= {"items": DEAR, "currency": "USD"}
         await self.service.send(json.dumps(command))
         return order_id
+
+    async def logged(self, order_id: str, event_type: str) -> dict[str, str]:
+        """Return what the board's log says of the command that caused an event."""
+        events = await self.service.events(order_id)
+        command_id = next(str(event.command_id) for event in events if event.type == event_type)
+        lines = self.log.read_text().splitlines()
+        said: dict[str, str] = json.loads(next(line for line in lines if command_id in line))
+        return said
 
     async def state(self, order_id: str) -> str:
         answer = await self.http.get(f"/orders/{order_id}/status")
@@ -71,7 +82,7 @@ async def site(
     logs: Path = tmp_path_factory.mktemp("web")
     roles = [Role(name, variables, logs / f"{name}.log", print) for name in ("api", "board")]
     async with running(roles):
-        site = Site(service, variables, roles)
+        site = Site(service, variables, roles, logs / "board.log")
         yield site
         await site.http.aclose()
 
@@ -116,6 +127,15 @@ async def fill_and_send(page: Page, button: str, **fields: str) -> Locator:
     return dialog.get_by_role("status")
 
 
+async def tab_to(page: Page, element: Locator) -> None:
+    """Press Tab until the element has the focus."""
+    for _ in range(20):
+        await page.keyboard.press("Tab")
+        if await element.evaluate("element => element === document.activeElement"):
+            return
+    pytest.fail(f"Tab does not reach {element}")
+
+
 async def opened(page: Page, site: Site, order_id: str) -> Page:
     await page.goto(f"{site.url}/orders/{order_id}")
     return page
@@ -138,8 +158,11 @@ async def test_a_sample_order_started_from_the_page_ships_before_ones_eyes(
     await page.get_by_role("button", name="Start a sample order").click()
     dialog = page.get_by_role("dialog")
     order_id = await dialog.get_by_label("Order id").input_value()
-    outcome = await fill_and_send(page, "Start order")
+    outcome = await fill_and_send(page, "Start order", Your_name="ann", Reason="a first look")
     await expect(outcome).to_have_text("Applied: order.received")
+    logged = await site.logged(order_id, "order.received")
+    assert (logged["order_id"], logged["action"]) == (order_id, "start")
+    assert (logged["by"], logged["reason"]) == ("ann", "a first look")
     await dialog.get_by_role("link", name="Open the order").click()
     await expect(page.get_by_role("heading", name=f"Order {order_id}")).to_be_visible()
     await expect(page.get_by_text("shipped", exact=True).first).to_be_visible()
@@ -172,7 +195,8 @@ async def test_a_reviewer_rejects_and_the_order_ends(page: Page, site: Site) -> 
 
 
 async def test_an_address_is_changed_and_then_the_order_cancelled(page: Page, site: Site) -> None:
-    await opened(page, site, await in_review(site))
+    order_id = await in_review(site)
+    await opened(page, site, order_id)
     await page.get_by_role("button", name="Change address").click()
     outcome = await fill_and_send(
         page,
@@ -182,8 +206,10 @@ async def test_an_address_is_changed_and_then_the_order_cancelled(page: Page, si
         City="Elsewhere",
         State="NY",
         Zip="54321",
+        Reason="moved house",
     )
     await expect(outcome).to_have_text("Applied: order.address_updated")
+    assert (await site.logged(order_id, "order.address_updated"))["reason"] == "moved house"
     await page.get_by_role("button", name="Close").click()
     await expect(page.get_by_text("9 Side St", exact=True)).to_be_visible()
     await page.get_by_role("button", name="Cancel", exact=True).click()
@@ -209,14 +235,30 @@ async def test_a_refused_command_says_why(page: Page, site: Site) -> None:
     await expect(outcome).to_contain_text("rejected")
 
 
-async def test_nothing_is_sent_without_name_and_reason(page: Page, site: Site) -> None:
+@pytest.mark.parametrize(
+    ("opens", "sends", "empty"),
+    [
+        ("Approve", "Approve", 2),
+        ("Reject", "Reject", 2),
+        ("Cancel", "Cancel order", 2),
+        ("Change address", "Change address", 6),
+        ("Start a sample order", "Start order", 2),
+    ],
+)
+async def test_every_button_asks_for_a_name_and_a_reason_and_sends_nothing_without(
+    page: Page, site: Site, opens: str, sends: str, empty: int
+) -> None:
     order_id = await in_review(site)
-    await opened(page, site, order_id)
-    await page.get_by_role("button", name="Cancel", exact=True).click()
+    await page.goto(site.url if sends == "Start order" else f"{site.url}/orders/{order_id}")
+    await page.get_by_role("button", name=opens, exact=True).click()
     dialog = page.get_by_role("dialog")
-    await dialog.get_by_role("button", name="Cancel order").click()
-    await expect(dialog.get_by_text("Please fill this in")).to_have_count(2)
-    assert await site.state(order_id) == "in_review"
+    for label in ("Your name", "Reason"):
+        await expect(dialog.get_by_label(label, exact=True)).to_be_visible()
+    if sends == "Start order":
+        order_id = await dialog.get_by_label("Order id").input_value()
+    await dialog.get_by_role("button", name=sends, exact=True).click()
+    await expect(dialog.get_by_text("Please fill this in")).to_have_count(empty)
+    assert order_id not in site.log.read_text()  # what is sent is logged first
 
 
 async def test_the_board_counts_an_order_within_a_second_of_its_event(
@@ -268,17 +310,13 @@ async def test_a_dead_letter_shows_its_error_and_a_replay_its_outcome(
 async def test_the_keyboard_alone_starts_an_order(page: Page, site: Site) -> None:
     await page.goto(site.url)
     await expect(page.get_by_role("button", name="Start a sample order")).to_be_visible()
-    for _ in range(10):
-        await page.keyboard.press("Tab")
-        focused = await page.evaluate("document.activeElement.innerText")
-        if "sample order" in (focused or "").lower():
-            break
-    else:
-        pytest.fail("Tab does not reach the button")
+    await tab_to(page, page.get_by_role("button", name="Start a sample order"))
     await page.keyboard.press("Enter")
     dialog = page.get_by_role("dialog")
     await expect(dialog.get_by_label("Order id")).to_be_visible()
-    await dialog.get_by_label("Zip").focus()
+    for label in ("Your name", "Reason"):
+        await tab_to(page, dialog.get_by_label(label, exact=True))
+        await page.keyboard.type("ann")
     await page.keyboard.press("Enter")
     await expect(dialog.get_by_role("status")).to_have_text("Applied: order.received")
     await page.keyboard.press("Escape")

@@ -37,20 +37,20 @@ async def api(*answers: dict[str, object] | None) -> AsyncIterator[Rest]:
 async def test_an_outcome_is_waited_for_although_the_api_goes_away_meanwhile() -> None:
     applied: dict[str, object] = {"status": "applied", "event": {"type": "order.received"}}
     async with api({}, {"status": "pending"}, HANGS_UP, applied) as rest:
-        outcome = await rest.command("A-1", "start", {})
+        outcome = await rest.command("A-1", "start", {}, "ann", "a trial")
         assert outcome.text == "Applied: order.received"
 
 
 async def test_a_command_whose_answer_was_lost_may_have_been_taken() -> None:
     async with api(HANGS_UP) as rest:
         with pytest.raises(ApiAway) as failed:
-            await rest.command("A-1", "start", {})
+            await rest.command("A-1", "start", {}, "ann", "a trial")
         assert failed.value.reached
 
 
 async def test_a_command_that_met_nobody_was_not_taken() -> None:
     rest = Rest(f"http://127.0.0.1:{free_port()}")
     with pytest.raises(ApiAway) as failed:
-        await rest.command("A-1", "start", {})
+        await rest.command("A-1", "start", {}, "ann", "a trial")
     assert not failed.value.reached
     await rest.close()
