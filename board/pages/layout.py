@@ -59,7 +59,7 @@ def page(board: Board, title: str) -> Iterator[None]:
         state = ui.label().classes("text-sm").mark("tables")
         theme = ui.button(icon="contrast").on("click", js_handler=TOGGLE_THEME)
         theme.props('flat round dense color=white aria-label="Light or dark"')
-    banner = ui.column().classes("w-full gap-1")
+    banner = ui.column().classes("banner w-full gap-1")
     body = ui.column().classes("w-full max-w-7xl mx-auto gap-3").props("role=main")
     told: list[tuple[str, str]] = []
 

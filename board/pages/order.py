@@ -25,8 +25,8 @@ def register(board: Board) -> None:
 class _OrderPage:
     """One browser's view of one order.
 
-    What it shows comes from the REST API; it is asked again as soon as the tables have a newer
-    event, and twice a second while the order is open, for the retries of its running step.
+    What it shows comes from the REST API, asked twice a second: the retries of the running step
+    make no event.
     """
 
     def __init__(self, board: Board, order_id: str) -> None:
@@ -121,6 +121,8 @@ class _OrderPage:
         with self._timeline:
             for event in (history or {}).get("events", []):
                 _event(event)
+            if further := (history or {}).get("next"):
+                ui.label(f"The API has more of it: GET {further}").classes("font-medium")
 
 
 def _card(title: str) -> ui.column:
