@@ -164,6 +164,13 @@ async def count_by_state(conn: Executor) -> dict[State, int]:
     return {State(row["state"]): row["orders"] for row in rows}
 
 
+async def unsettled_orders(conn: Executor, before: datetime, limit: int = 100) -> list[Order]:
+    """Return orders that have ended and whose payment has been unclear since before ``before``."""
+    with database_errors():
+        rows = await conn.fetch(_UNSETTLED, before, limit)
+    return [_order(row) for row in rows]
+
+
 async def overdue_orders(conn: Executor, before: datetime, limit: int = 100) -> list[Order]:
     """Return orders still open though their clock ran out before ``before``, oldest first.
 
@@ -181,6 +188,12 @@ async def overdue_orders(conn: Executor, before: datetime, limit: int = 100) -> 
 
 _OPEN: Final = "state not in ('shipped', 'rejected', 'cancelled', 'failed')"
 """Word for word the predicate of the index orders_open."""
+
+_UNSETTLED: Final = f"""
+{_ORDER} where not ({_OPEN}) and order_id in (
+    select order_id from payments where status in ('charging', 'refunding') and updated_at < $1
+) limit $2
+"""  # noqa: S608 - a constant
 
 _IN_MOTION: Final = f"""
 select count(*) as orders, count(*) filter (where deadline < now() + $1) as pressed

@@ -13,6 +13,7 @@ from domain.states import TERMINAL, State
 from orchestration.activities.base import Activities, Budget, OrderInput, Write
 from orchestration.gateways.payments import Charge
 from orchestration.gateways.sales import Basket
+from persistence.errors import database_errors
 from persistence.payments import Payment, get_payment, intend_charge, intend_refund, move_payment
 from persistence.queries import get_order, outcome_of
 
@@ -186,9 +187,7 @@ class OrderActivities(Activities):
             if await self._charge_after_all(payment, budget) is None:
                 await move_payment(self.pool, payment.payment_id, PaymentStatus.VOID)
                 return
-            if order.ended:
-                await move_payment(self.pool, payment.payment_id, PaymentStatus.CHARGED)
-            else:
+            if not order.ended:
                 await self._record_charged(order, payment)
         await self._give_back(order, payment, budget)
 
@@ -230,11 +229,19 @@ class OrderActivities(Activities):
         return payment.status not in _SETTLED
 
     async def _stop_if_ended(self, bill: Bill) -> None:
-        """Charge nothing for an order that ended while this charge was under way elsewhere."""
+        """Charge nothing for an order that ended while this charge was under way elsewhere.
+
+        An earlier attempt may still reach the bank: there too the payment is closed, or given
+        back. Where the bank does not answer, the reconciler finds it later.
+        """
         standing = await get_order(self.pool, bill.order_id)
         if standing is not None and standing.state in TERMINAL:
-            await move_payment(self.pool, bill.payment_id, PaymentStatus.VOID)
-            raise Rejected(f"the order is {standing.state}")
+            reason = f"the order is {standing.state}"
+            order = GiveBack(
+                order_id=bill.order_id, traceparent=bill.traceparent, reason=reason, ended=True
+            )
+            await self.refund(order)
+            raise Rejected(reason)
 
     async def _charge_after_all(self, payment: Payment, budget: Budget) -> Charge | None:
         bank, name = self.gateways.payments, payment.payment_id
@@ -251,7 +258,12 @@ class OrderActivities(Activities):
 
     async def _give_back(self, order: GiveBack, payment: Payment, budget: Budget) -> None:
         name, key = payment.payment_id, f"{order.order_id}:refund"
-        await intend_refund(self.pool, name)
+        with database_errors(order.order_id):
+            async with self.pool.acquire() as conn, conn.transaction():
+                # Together: an ended order's payment is never seen as charged, but as unsettled.
+                if payment.status is PaymentStatus.CHARGING and order.ended:
+                    await move_payment(conn, name, PaymentStatus.CHARGED)
+                await intend_refund(conn, name)
         await self.ask(
             "payments.refund",
             budget,

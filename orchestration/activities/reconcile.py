@@ -8,7 +8,7 @@ from domain.commands import StartOrder
 from domain.model import Address, Model, OrderId
 from orchestration.activities.base import Activities
 from orchestration.contract import CommandMessage
-from persistence.queries import Order, history, overdue_orders
+from persistence.queries import Order, history, overdue_orders, unsettled_orders
 
 
 class Stranded(Model):
@@ -23,8 +23,15 @@ class ReconcileActivities(Activities):
 
     @activity.defn
     async def find_stranded(self, overdue: datetime) -> list[Stranded]:
-        """Return up to 100 orders open though their clock ran out before ``overdue``."""
-        return [await self._stranded(order) for order in await overdue_orders(self.pool, overdue)]
+        """Return up to 100 orders open though their clock ran out before ``overdue``.
+
+        And as many that have ended and whose payment has been unclear since then.
+        """
+        found = [
+            *await overdue_orders(self.pool, overdue),
+            *await unsettled_orders(self.pool, overdue),
+        ]
+        return [await self._stranded(order) for order in found]
 
     async def _stranded(self, order: Order) -> Stranded:
         (received,) = await history(self.pool, order.order_id, limit=1)

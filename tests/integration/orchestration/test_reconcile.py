@@ -3,10 +3,13 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from temporalio.testing import ActivityEnvironment
 
+from domain.errors import Rejected
 from domain.events import (
     Dispatched,
     EventData,
+    Failed,
     PaymentCharged,
     Received,
     ShipmentPrepared,
@@ -14,6 +17,8 @@ from domain.events import (
 )
 from domain.model import Item
 from domain.payments import PaymentStatus
+from orchestration import gateways
+from orchestration.activities.order import Bill, OrderActivities
 from orchestration.contract import RECONCILE_WORKFLOW
 from orchestration.temporal_client import schedule_reconciler
 from orchestration.timing import STRANDED_AFTER
@@ -37,23 +42,40 @@ async def _strand(orders: Orders, name: str, last: str, at_bank: bool) -> None:
         f"prepare:{shipment}": ShipmentPrepared(shipment_id=shipment, address=HOME),
         f"dispatched:{shipment}": Dispatched(shipment_id=shipment, tracking_number="T"),
     }
-    steps = list(told)[: {"validated": 2, "charged": 3, "prepared": 4, "dispatched": 5}[last]]
+    steps = list(told)[
+        : {"validated": 2, "charged": 3, "prepared": 4, "dispatched": 5, "ended": 2}[last]
+    ]
     for key in steps:
         payment = PaymentStatus.CHARGED if key == "charged" else None
         if key == "charged":
             await intend_charge(orders.db, bill, order, 500, "USD")
         command = "one" if key == "received" else None
         await record(orders.db, Change(order, key, told[key], command, payment=payment))
-    if last == "validated":
+    if last in ("validated", "ended"):
         await intend_charge(orders.db, bill, order, 500, "USD")
+    if last == "ended":
+        await record(orders.db, Change(order, "ended", Failed(reason="the bank is away")))
+        await _long_ago(orders, name)
     if at_bank:
-        await orders.enter(bill, "charge", order, {"amount": 500, "currency": "USD"})
+        await _charge_at_bank(orders, name)
     orders.known.add(order)
+
+
+async def _charge_at_bank(orders: Orders, name: str) -> None:
+    order, money = orders.id(name), {"amount": 500, "currency": "USD"}
+    await orders.enter(f"{order}:charge", "charge", order, money)
+
+
+async def _long_ago(orders: Orders, name: str) -> None:
+    query = "update payments set updated_at = $2 where order_id = $1"
+    await orders.db.execute(query, orders.id(name), LONG_AGO)
 
 
 @pytest.mark.parametrize(
     ("last", "at_bank", "end", "payment"),
     [
+        ("ended", False, "failed", "void"),
+        ("ended", True, "failed", "refunded"),
         ("validated", False, "failed", "void"),
         ("validated", True, "failed", "refunded"),
         ("charged", True, "failed", "refunded"),
@@ -75,6 +97,21 @@ async def test_a_stranded_order_is_settled(
     assert taken == 1
     assert await orders.ends("A") == end
     assert await orders.payment("A") == payment
+
+
+async def test_a_charge_that_finds_its_order_ended_leaves_nothing_charged(
+    orders: Orders, db_url: str
+) -> None:
+    """Its worker was frozen; an earlier attempt, of another worker, had reached the bank."""
+    await _strand(orders, "A", "ended", at_bank=True)
+    order = orders.id("A")
+    bill = Bill(order_id=order, payment_id=f"{order}:charge", amount=500, currency="USD")
+    async with gateways.simulated(db_url, gateways.Faults.NONE, seed=0) as partners:
+        charge = OrderActivities(orders.db, partners).charge
+        with pytest.raises(Rejected, match="the order is failed"):
+            await ActivityEnvironment().run(charge, bill)
+    assert await orders.books("A") == ["charge", "refund"]
+    assert await orders.payment("A") == "refunded"
 
 
 async def test_an_order_that_is_driven_is_left_alone(orders: Orders) -> None:
