@@ -1,8 +1,9 @@
 """What a sunny order costs Temporal, and what Temporal's UI shows of one that has trouble."""
 
-from typing import Any
+import re
+from typing import Any, Final
 
-import pytest
+from temporalio.api.sdk.v1 import WorkflowMetadata
 
 from orchestration.contract import workflow_id
 from orchestration.temporal_client import query_status
@@ -10,7 +11,7 @@ from tests.support.waiting import until
 from tests.unit.orchestration.orders import Orders
 from tests.unit.orchestration.partners import raises
 
-pytestmark = pytest.mark.chaos  # until it is seen to hold on every run
+TROUBLE: Final = "told to raise"
 
 
 async def test_a_sunny_order_has_at_most_30_events_and_5_workflow_tasks(orders: Orders) -> None:
@@ -34,8 +35,7 @@ async def test_a_sunny_order_has_at_most_30_events_and_5_workflow_tasks(orders: 
 async def test_a_step_in_trouble_can_be_seen_while_it_runs(orders: Orders) -> None:
     orders.script.always["payments.charge"] = raises
     await orders.start("A")
-    order = workflow_id(orders.id("A"))
-    await orders.goes_on(order)
+    await orders.goes_on(workflow_id(orders.id("A")))
 
     async def told() -> Any:
         status = await query_status(orders.client, orders.id("A"))
@@ -43,15 +43,31 @@ async def test_a_step_in_trouble_can_be_seen_while_it_runs(orders: Orders) -> No
 
     status = await until(told)
     assert (status.state, status.step) == ("validated", "charge")
-    assert "told to raise" in status.last_error
+    assert TROUBLE in status.last_error
     assert status.deadline is not None
-    metadata = await orders.handle("A").query("__temporal_workflow_metadata")
-    assert "charge" in str(metadata)
+    metadata = await orders.handle("A").query(
+        "__temporal_workflow_metadata", result_type=WorkflowMetadata
+    )
+    assert re.fullmatch(rf"charge: \d+ attempts, {TROUBLE}.*", metadata.current_details)
     scheduled = [
         event.user_metadata.summary.data.decode()
         for event in (await orders.handle("A").fetch_history()).events
         if event.HasField("activity_task_scheduled_event_attributes")
     ]
-    assert "charge, after: " in scheduled[0]
+    assert re.fullmatch(rf'"charge, after: {TROUBLE}.*"', scheduled[0])
     orders.script.always.pop("payments.charge")
     assert await orders.ends("A") == "shipped"
+
+
+async def test_each_step_of_a_sunny_order_has_its_name_in_the_history(orders: Orders) -> None:
+    await orders.start("A")
+    assert await orders.ends("A") == "shipped"
+    summaries = [
+        event.user_metadata.summary.data.decode().strip('"')
+        for told in await orders.histories()
+        for event in told.events
+        if event.HasField("marker_recorded_event_attributes")
+        or event.HasField("activity_task_scheduled_event_attributes")
+    ]
+    for step in ("open", "receive", "validate", "charge", "confirm", "prepare", "dispatch"):
+        assert any(summary.partition(",")[0] == step for summary in summaries), summaries
