@@ -66,8 +66,12 @@ def workers(
     order_task_queue: str,
     shipping_task_queue: str,
     runner: WorkflowRunner | None = None,
+    cached: int = 2 * AT_ONCE,
 ) -> tuple[Worker, Worker]:
-    """Make the workers of both task queues; ``runner`` is unsandboxed unless given."""
+    """Make the workers of both task queues; ``runner`` is unsandboxed unless given.
+
+    ``cached`` is how many workflows each keeps in memory; 0: replay before every task.
+    """
     order, shipping = OrderActivities(pool, gateways), ShippingActivities(pool, gateways)
     of_orders = [
         order.open,
@@ -87,9 +91,10 @@ def workers(
     of_shipments = [shipping.prepare, shipping.dispatch, shipping.withdraw, shipping.record]
     runner = runner or UnsandboxedWorkflowRunner()
     skip_needless_walks()
+    mine, theirs = [OrderWorkflow, ReconcileWorkflow], [ShippingWorkflow]
     return (
-        _worker(client, order_task_queue, [OrderWorkflow, ReconcileWorkflow], of_orders, runner),
-        _worker(client, shipping_task_queue, [ShippingWorkflow], of_shipments, runner),
+        _worker(client, order_task_queue, mine, of_orders, runner, cached),
+        _worker(client, shipping_task_queue, theirs, of_shipments, runner, cached),
     )
 
 
@@ -99,6 +104,7 @@ def _worker(
     workflows: Sequence[type],
     activities: Sequence[Any],
     runner: WorkflowRunner,
+    cached: int,
 ) -> Worker:
     return Worker(
         client,
@@ -110,7 +116,7 @@ def _worker(
         max_concurrent_workflow_tasks=AT_ONCE,
         max_concurrent_local_activities=AT_ONCE,
         max_concurrent_activities=AT_ONCE,
-        max_cached_workflows=2 * AT_ONCE,
+        max_cached_workflows=cached,
         sticky_queue_schedule_to_start_timeout=timing.STICKY_TIMEOUT,
         workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
         activity_task_poller_behavior=PollerBehaviorAutoscaling(),

@@ -7,12 +7,11 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import asyncpg
-
 from domain import events as e
 from domain.events import Event, EventData, state_after
 from domain.model import Address, Item
 from domain.payments import PaymentStatus
+from persistence.pool import Executor
 from persistence.queries import get_order, history
 from persistence.write import Change
 
@@ -92,7 +91,7 @@ def fold(events: Iterable[Event]) -> dict[str, Any]:
     return row
 
 
-async def assert_row_is_fold(db: asyncpg.Pool, order_id: str) -> None:
+async def assert_row_is_fold(db: Executor, order_id: str) -> None:
     """Compare an order's row with the fold of its events, which are numbered without gap."""
     events = await history(db, order_id)
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))

@@ -46,6 +46,12 @@ async def hangs_after_effect(call: Call) -> Any:
     await asyncio.sleep(300)
 
 
+async def works_late(call: Call) -> Any:
+    """Take effect when nobody waits for it any more."""
+    await asyncio.sleep(3)
+    return await call()
+
+
 async def declines(_: Call) -> Any:
     raise Declined("told to decline")
 
