@@ -29,18 +29,24 @@ POWERS: Final = (512, 1024, 2048, 4096, 8192, 16384)
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What one order costs, as measured."""
+    """What one order costs, as measured.
+
+    ``cpu``: ms an order with 50 under way. ``further``, ``idle``: of the line through what was used
+    at all offered loads, its slope in ms for each further order, and cores without any order.
+    """
 
     cpu: dict[str, float]
+    further: dict[str, float]
+    idle: dict[str, float]
     wal_bytes: float
     history_bytes: float
     transitions: float
     events: float
     commit_seconds: float
-    relay_events_a_second: float | None
+    relay_events_a_second: float
 
     @classmethod
-    def measured(cls, runs: list[Run], relay: list[Run]) -> "Costs":
+    def measured(cls, runs: list[Run], relay: list[Run], offered: list[Run]) -> "Costs":
         """Take the medians; raises ``SystemExit`` when nothing was measured."""
         runs = [run for run in runs if run["variant"] == "full" and "transitions" in run]
         if not runs:
@@ -50,6 +56,7 @@ class Costs:
         def middle(figure: str) -> float:
             return float(statistics.median(run[figure] for run in runs))
 
+        lines = {name: line(offered, name) for name in names}
         drained = [run["rate"] for run in relay if run["variant"] == "relay"]
         return cls(
             cpu={
@@ -58,13 +65,38 @@ class Costs:
                 )
                 for name in names
             },
+            further={name: slope for name, (slope, _) in lines.items()},
+            idle={name: idle for name, (_, idle) in lines.items()},
             wal_bytes=middle("wal_bytes_an_order"),
             history_bytes=middle("history_bytes"),
             transitions=middle("transitions"),
             events=middle("events"),
             commit_seconds=middle("commit_seconds"),
-            relay_events_a_second=statistics.median(drained) if drained else None,
+            relay_events_a_second=statistics.median(drained),
         )
+
+
+def line(offered: list[Run], name: str) -> tuple[float, float]:
+    """Return what each further order costs a process (ms), and the cores it uses without any.
+
+    The straight line of least squares through the cores used at each rate of orders done.
+    """
+    runs = [run for run in offered if run["variant"] == "full"]
+    fit = statistics.linear_regression(
+        [run["rate"] for run in runs],
+        [run["usage"]["cpu"][name] / run["usage"]["seconds"] for run in runs],
+    )
+    return fit.slope * 1000, fit.intercept
+
+
+def commits_a_second(runs: list[Run], form: str) -> float:
+    """Return the commits/s of one PostgreSQL with as many writers as were tried."""
+    most = max(run["writers"] for run in runs)
+    return float(
+        statistics.median(
+            run["rate"] for run in runs if (run["writers"], run["form"]) == (most, form)
+        )
+    )
 
 
 def cores(milliseconds: float, rate: int) -> float:
@@ -83,11 +115,14 @@ def partitions(processes: int) -> int:
     return max(4, 1 << math.ceil(math.log2(2 * processes)))
 
 
-def needs(costs: Costs, rate: int) -> dict[str, Any]:
+def needs(costs: Costs, commits: list[Run], rate: int) -> dict[str, Any]:
     """Return what so many orders a second need."""
-    ingest, worker, relay = (
-        math.ceil(cores(costs.cpu[n], rate)) for n in ("ingest", "worker", "relay")
-    )
+    databases = {
+        form: math.ceil(rate * COMMITS / (commits_a_second(commits, form) * FULL))
+        for form in ("notify", "silent")
+    }
+    ingest, worker = (math.ceil(cores(costs.cpu[n], rate)) for n in ("ingest", "worker"))
+    relay = math.ceil(rate * EVENTS / (costs.relay_events_a_second * FULL))
     return {
         "ingest processes": ingest,
         "partitions of each topic": partitions(ingest),
@@ -97,6 +132,8 @@ def needs(costs: Costs, rate: int) -> dict[str, Any]:
         "Temporal history shards": history_shards(costs, rate),
         "cores for PostgreSQL": math.ceil(cores(costs.cpu["PostgreSQL"], rate)),
         "commits/s in PostgreSQL": f"{rate * COMMITS:,}",
+        "PostgreSQL servers like the one measured, with NOTIFY": databases["notify"],
+        "the same without NOTIFY": databases["silent"],
         "PostgreSQL's log, MB/s": f"{rate * costs.wal_bytes / 1e6:,.1f}",
         "new event rows a day, million": f"{rate * EVENTS * 86_400 / 1e6:,.0f}",
         "cores for Kafka": math.ceil(cores(costs.cpu["Kafka"], rate)),
@@ -111,46 +148,60 @@ _TEMPLATE: Final = Path(__file__).with_name("scaling.template.md")
 def text(directory: Path) -> str:
     """Return the document, worked out from what ``directory`` has."""
     orders = load(directory, "orders")
-    costs = Costs.measured(orders, load(directory, "relay"))
+    costs = Costs.measured(orders, load(directory, "relay"), load(directory, "offered"))
+    commits = load(directory, "commits")
     cpu, total = costs.cpu, sum(v for name, v in costs.cpu.items() if name != "partners' books")
-    rows = [[name, f"{value:.1f}", f"{value / total:.0%}"] for name, value in cpu.items()]
-    extra = [
-        ["PostgreSQL's log", f"{costs.wal_bytes / 1000:.1f} kB", ""],
-        ["Temporal's histories", f"{costs.history_bytes / 1000:.1f} kB", ""],
-        ["writes of Temporal to its database", f"{costs.transitions:.0f}", ""],
-        ["a commit that only reaches the disk", f"{costs.commit_seconds * 1000:.2f} ms", ""],
+    rows = [
+        [
+            name,
+            f"{value:.1f}",
+            f"{value / total:.0%}",
+            f"{costs.further[name]:.1f}",
+            f"{max(0.0, costs.idle[name]) * 100:.1f}",
+        ]
+        for name, value in cpu.items()
     ]
-    found = {rate: needs(costs, rate) for rate in RATES}
+    extra = [
+        ["PostgreSQL's log", f"{costs.wal_bytes / 1000:.1f} kB"],
+        ["Temporal's histories", f"{costs.history_bytes / 1000:.1f} kB"],
+        ["writes of Temporal to its database", f"{costs.transitions:.0f}"],
+        ["a commit that only reaches the disk", f"{costs.commit_seconds * 1000:.2f} ms"],
+    ]
+    found = {rate: needs(costs, commits, rate) for rate in RATES}
     kinds = list(found[RATES[0]])
     relay = costs.relay_events_a_second
-    drained = (
-        f" one by one; from a backlog {relay:,.0f} events/s / {EVENTS} = {relay / EVENTS:,.0f}"
-        if relay
-        else ""
-    )
     return _TEMPLATE.read_text().format(
         cores=orders[-1]["machine"]["cores"],
         events=costs.events,
         event_count=EVENTS,
         commits=COMMITS,
-        costs=table(["", "CPU ms, or as said", "of all CPU"], [*rows, *extra]),
+        costs=table(
+            ["", "CPU ms, 50 under way", "of all CPU", "ms each further", "% of a core, idle"], rows
+        ),
+        extra=table(["an order", ""], extra),
         ingest=cpu["ingest"],
         worker=cpu["worker"],
         relay=cpu["relay"],
         ingest_full=1000 / cpu["ingest"],
         worker_full=1000 / cpu["worker"],
         relay_full=1000 / cpu["relay"],
-        drained=drained,
+        relay_events=relay,
+        relay_orders=relay / EVENTS,
         total=total,
         total_s=total / 1000,
         most=2000 / total,
         temporal_share=cpu["Temporal server"] / total,
         full=FULL,
         shard_full=SHARD_FULL,
-        relay_limit=4 * 1000 / cpu["relay"] * FULL,
+        relay_limit=4 * relay / EVENTS * FULL,
         commit_ms=costs.commit_seconds * 1000,
         commit_s=costs.commit_seconds,
         transitions=costs.transitions,
+        notify=commits_a_second(commits, "notify"),
+        silent=commits_a_second(commits, "silent"),
+        notify_orders=commits_a_second(commits, "notify") / COMMITS,
+        silent_orders=commits_a_second(commits, "silent") / COMMITS,
+        writers=max(run["writers"] for run in commits),
         needs=table(
             ["orders/s", *(f"{rate:,}" for rate in RATES)],
             [[kind, *(found[rate][kind] for rate in RATES)] for kind in kinds],

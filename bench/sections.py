@@ -165,17 +165,18 @@ def offered(runs: Sequence[Run]) -> str:
             *(spread([run[key] for run in group]) for key in ("p50", "p99")),
             spread([run["from_due_p99"] for run in group], 1),
             spread([run["cpu_an_order"] * 1000 for run in group], 0),
+            spread([run["usage"]["others"] for run in group]),
         ]
         for (name, share_), group in _offers(runs).items()
     ]
     heads = ["", "share", "offered/s", "done/s", "in 15 s", "p50 s", "p99 s"]
-    heads += ["p99 s with waiting", "CPU ms an order"]
+    heads += ["p99 s with waiting", "CPU ms an order", "strangers' cores"]
     return f"""## More and more orders
 
 Offered for 12 s at a steady rate, whatever becomes of them; 1 is what the service did with 50
 orders under way before. Done/s counts to the end of the last order. The order's own clock
 (p50, p99, in 15 s) begins when its start is applied; starts wait in Kafka until there is room, and
-that waiting is in the last but one column only. Skeletons have no admission: their clock begins
+that waiting is in "with waiting" only. Skeletons have no admission: their clock begins
 when they are due.
 
 {table(heads, rows)}
@@ -332,10 +333,9 @@ def profile(runs: Sequence[Run]) -> str:
     for run in by(runs, "role").values():
         last = run[-1]
         used, count = last["threads"], last["orders"]
-        by_name = "things" if "things" in last else "packages"
         rows = [
             [name, f"{part:.0%}", f"{used['main'] * part / count * 1000:.1f}"]
-            for name, part in list(last[by_name].items())[:6]
+            for name, part in list(last["things"].items())[:6]
         ]
         text.append(
             f"**{last['role']}** ([flame graph]({last['role']}.svg)): "
