@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from ingest.api import commands, dead_letters, events, health, orders, problems
 from ingest.api.bodies import BODY_BYTES_MAX, schemas
@@ -24,33 +25,15 @@ at most {orders.PAGE_MAX} entries; a wait lasts at most {commands.WAIT_SECONDS_M
 """
 
 
-class Api(FastAPI):
-    """FastAPI with the schemas of what it does not parse itself."""
-
-    def openapi(self) -> dict[str, Any]:
-        """Return the OpenAPI document."""
-        if self.openapi_schema is None:
-            document = super().openapi()
-            components = document["components"]["schemas"]
-            components |= schemas()
-            components["ProblemDetails"] = ProblemDetails.model_json_schema(
-                ref_template="#/components/schemas/{model}"
-            )
-            components |= components["ProblemDetails"].pop("$defs", {})
-            for name in ("HTTPValidationError", "ValidationError"):
-                components.pop(name, None)
-            add_examples(document)
-        return super().openapi()
-
-
-def create_app(parts: Parts) -> Api:
-    """Return the application over real adapters."""
-    app = Api(
+def create_app(parts: Parts) -> FastAPI:
+    """Return the application over real adapters; its page at /docs needs nothing from outside."""
+    app = FastAPIOffline(
         title="Order lifecycle",
         version="1",
         description=DESCRIPTION,
         redoc_url=None,
         debug=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # has its own metrics
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.parts = parts
@@ -64,4 +47,18 @@ def create_app(parts: Parts) -> Api:
         app.include_router(router)
     problems.install(app)
     app.add_middleware(Measured, metrics=parts.metrics)
+    _complete(app.openapi())
     return app
+
+
+def _complete(document: dict[str, Any]) -> None:
+    """Add to the OpenAPI document, which FastAPI keeps, what FastAPI does not parse itself."""
+    components = document["components"]["schemas"]
+    components |= schemas()
+    components["ProblemDetails"] = ProblemDetails.model_json_schema(
+        ref_template="#/components/schemas/{model}"
+    )
+    components |= components["ProblemDetails"].pop("$defs", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        components.pop(name, None)
+    add_examples(document)

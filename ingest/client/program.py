@@ -1,6 +1,7 @@
 """What every command of the client does: settings, a connection, output, one exit code."""
 
 import json
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ def connected() -> Iterator[Api]:
 @contextmanager
 def exits() -> Iterator[None]:
     """End the program by exit code, with one line on standard error."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
         if sys.stdout:
@@ -39,6 +41,8 @@ def exits() -> Iterator[None]:
         sys.stdout = None
         print(f"orders: cannot write: {error.strerror}", file=sys.stderr)
         raise typer.Exit(Code.REJECTED) from None
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is left that could be said
 
 
 def settings() -> Settings:

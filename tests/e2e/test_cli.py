@@ -51,6 +51,27 @@ def background(rest: Rest, *words: str) -> subprocess.Popen[str]:
     )
 
 
+INTERRUPTED_IMPORT = """
+import os, signal, sys
+class Interrupt:
+    def find_spec(self, name, *_):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+sys.argv = ["orders", "list"]
+from ingest.start import main
+main()
+"""
+
+
+def test_an_interrupt_while_it_is_being_imported_ends_it_without_a_word() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_IMPORT], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
 async def test_start_with_wait_tells_the_story_and_ends_with_0(rest: Rest) -> None:
     done = await orders(rest, "start", "C-1", "--address", HOME, "--wait")
 
