@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
-
-import asyncpg
+from typing import Any, Final
 
 from domain.errors import Rejected
 from domain.payments import PaymentStatus
@@ -70,14 +68,10 @@ select payment_id, order_id, status, amount, currency, created_at, updated_at fr
 async def get_payment(conn: Executor, payment_id: str) -> Payment | None:
     """Return the payment, or ``None``."""
     with database_errors():
-        return _payment(await conn.fetchrow(_PAYMENT + "where payment_id = $1", payment_id))
+        row = await conn.fetchrow(_PAYMENT + "where payment_id = $1", payment_id)
+    return payment_from(dict(row)) if row else None
 
 
-async def payment_of(conn: Executor, order_id: str) -> Payment | None:
-    """Return the payment of an order, or ``None``."""
-    with database_errors(order_id):
-        return _payment(await conn.fetchrow(_PAYMENT + "where order_id = $1", order_id))
-
-
-def _payment(row: asyncpg.Record | None) -> Payment | None:
-    return Payment(**{**row, "status": PaymentStatus(row["status"])}) if row else None
+def payment_from(columns: dict[str, Any]) -> Payment:
+    """Return the payment that the columns of a row say."""
+    return Payment(**{**columns, "status": PaymentStatus(columns["status"])})

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ import asyncpg
 from domain.events import EVENT, Event
 from domain.states import State
 from persistence.errors import database_errors
+from persistence.payments import Payment, payment_from
 from persistence.pool import Executor
 from persistence.write import Recorded, recorded
 
@@ -21,6 +22,14 @@ select order_id, state, address, items, amount, currency, reason, deadline, deci
        shipment_id, tracking_number, sequence, received_at, updated_at
 from orders
 """
+
+
+_PAYMENT_COLUMNS: Final = tuple(column.name for column in fields(Payment))
+
+_ORDER_AND_PAYMENT: Final = f"""
+select o.*, {", ".join(f"p.{name} as paid_{name}" for name in _PAYMENT_COLUMNS)}
+from ({_ORDER}) o left join payments p on p.order_id = o.order_id where o.order_id = $1
+"""  # noqa: S608 - constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +67,18 @@ async def get_order(conn: Executor, order_id: str) -> Order | None:
     """Return the order as it stands, or ``None``."""
     with database_errors(order_id):
         row = await conn.fetchrow(_ORDER + "where order_id = $1", order_id)
-    return _order(row) if row else None
+    return _order(dict(row)) if row else None
+
+
+async def order_and_payment(conn: Executor, order_id: str) -> tuple[Order | None, Payment | None]:
+    """Return the order as it stands, or ``None``, and its payment, where there is one."""
+    with database_errors(order_id):
+        row = await conn.fetchrow(_ORDER_AND_PAYMENT, order_id)
+    if row is None:
+        return None, None
+    columns = dict(row)
+    paid = {name: columns.pop(f"paid_{name}") for name in _PAYMENT_COLUMNS}
+    return _order(columns), payment_from(paid) if paid["payment_id"] else None
 
 
 async def history(
@@ -121,7 +141,7 @@ async def list_orders(
     arguments: Sequence[object] = (after, min(limit, PAGE_MAX), *([] if state is None else [state]))
     with database_errors():
         rows = await conn.fetch(_ORDER + where + " order by order_id limit $2", *arguments)
-    return [_order(row) for row in rows]
+    return [_order(dict(row)) for row in rows]
 
 
 async def orders_in_motion(
@@ -183,7 +203,7 @@ async def overdue_orders(conn: Executor, before: datetime, limit: int = 100) -> 
             before,
             limit,
         )
-    return [_order(row) for row in rows]
+    return [_order(dict(row)) for row in rows]
 
 
 _OPEN: Final = "state not in ('shipped', 'rejected', 'cancelled', 'failed')"
@@ -201,8 +221,7 @@ from orders where {_OPEN} and state <> 'in_review' and deadline >= now() - $2::i
 """  # noqa: S608 - a constant
 
 
-def _order(row: asyncpg.Record) -> Order:
-    columns = dict(row)
+def _order(columns: dict[str, Any]) -> Order:
     columns["state"] = State(columns["state"])
     columns["address"] = json.loads(columns["address"])
     columns["items"] = columns["items"] and json.loads(columns["items"])

@@ -29,16 +29,23 @@ class _Answer:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    task: asyncio.Task[None]
+    at: float
+
+
 class Live:
     """Asks workflows, a few at a time; who waits too long gets the last answer, or none.
 
-    A query that is slow goes on behind the request, and the next one finds its answer.
+    A query that is slow goes on behind the request, and the next one finds its answer. While one
+    is overdue nobody waits for another: under load all of them are slow.
     """
 
     def __init__(self, host: str, port: int, namespace: str) -> None:
         self._where = (host, port, namespace)
         self._client: Client | None = None
-        self._asking: dict[str, asyncio.Task[None]] = {}
+        self._asking: dict[str, _Question] = {}
         self._answers: OrderedDict[str, _Answer] = OrderedDict()
 
     @property
@@ -59,15 +66,20 @@ class Live:
 
     async def status(self, order_id: str) -> Status | None:
         """Return the workflow's own word, not older than ``FRESH_SECONDS``, or ``None``."""
-        task = self._asking.get(order_id)
-        if task is None and self._client is not None and len(self._asking) < QUERIES_MAX:
+        overdue = self._overdue()
+        question = self._asking.get(order_id)
+        if question is None and self._client is not None and len(self._asking) < QUERIES_MAX:
             task = asyncio.create_task(self._ask(self._client, order_id))
-            self._asking[order_id] = task
-        if task is not None:
-            await asyncio.wait({task}, timeout=ANSWER_SECONDS)
+            question = self._asking[order_id] = _Question(task, time.monotonic())
+        if question is not None and not overdue:
+            await asyncio.wait({question.task}, timeout=ANSWER_SECONDS)
         answer = self._answers.get(order_id)
         fresh = answer is not None and time.monotonic() - answer.at < FRESH_SECONDS
         return answer.status if answer and fresh else None
+
+    def _overdue(self) -> bool:
+        oldest = next(iter(self._asking.values()), None)
+        return oldest is not None and time.monotonic() - oldest.at > ANSWER_SECONDS
 
     async def _ask(self, client: Client, order_id: str) -> None:
         try:
@@ -84,7 +96,7 @@ class Live:
 
     async def close(self) -> None:
         """End the queries that are under way: one left pending would hang the exit."""
-        tasks = list(self._asking.values())
+        tasks = [question.task for question in self._asking.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -7,7 +7,6 @@ from types import MappingProxyType
 from typing import Annotated, Any, Final
 from urllib.parse import quote, urlencode
 
-import asyncpg
 from fastapi import APIRouter, Query, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
@@ -19,8 +18,8 @@ from ingest.api.commands import OrderInPath
 from ingest.api.parts import Parts, PartsOf
 from ingest.api.problems import documented, not_found
 from orchestration.contract import Status, workflow_id
-from persistence.payments import Payment, payment_of
-from persistence.queries import Order, get_order, history, list_orders
+from persistence.payments import Payment
+from persistence.queries import Order, history, list_orders, order_and_payment
 
 PAGE_DEFAULT: Final = 50
 PAGE_MAX: Final = 500
@@ -173,7 +172,7 @@ async def get_orders(
 )
 async def get_status(parts: PartsOf, order_id: OrderInPath) -> OrderStatus:
     """State, running step with its retries, time left, address and payment of one order."""
-    order, payment = await parts.read(_order_and_payment(parts.pool, order_id))
+    order, payment = await parts.read(order_and_payment(parts.pool, order_id))
     if order is None:
         raise _unknown(order_id)
     live = None if order.state in TERMINAL else await parts.live.status(order_id)
@@ -204,13 +203,6 @@ async def get_history(
         given = {"limit": query.limit, "after": page[-1].sequence}
         following = _next(response, f"/orders/{quote(order_id)}/history", given)
     return History(order_id=order_id, events=page, next=following)
-
-
-async def _order_and_payment(
-    pool: asyncpg.Pool, order_id: str
-) -> tuple[Order | None, Payment | None]:
-    order = await get_order(pool, order_id)
-    return order, await payment_of(pool, order_id) if order else None
 
 
 def _timed(events: Sequence[Event]) -> list[HistoryEvent]:

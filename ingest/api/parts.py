@@ -74,7 +74,7 @@ def _end(task: asyncio.Task[Any]) -> None:
         task.exception()  # whoever waited has it; whoever gave up does not want it
 
 
-def _parts(request: Request) -> Parts:
+async def _parts(request: Request) -> Parts:
     parts: Parts = request.app.state.parts
     return parts
 

@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 RETRY_SECONDS: Final = 1.0
 LOOK_BACK_SECONDS: Final = 600
 BATCH: Final = 500
+GATHER_SECONDS: Final = 0.05
 
 Handle = Callable[[ConsumerRecord], None]
 Positions = dict[TopicPartition, int]
@@ -52,7 +53,9 @@ async def _read(consumer: AIOKafkaConsumer, positions: Positions, handle: Handle
         for record in records:
             handle(record)
         positions[partition] = records[-1].offset + 1
-    await asyncio.sleep(0)  # a backlog must not keep requests waiting
+    # A backlog must not keep requests waiting; and of records that come one by one, each would
+    # be a fetch of its own, which costs this process and the broker as much as a whole batch.
+    await asyncio.sleep(GATHER_SECONDS if batches else 0)
 
 
 async def end(consumer: AIOKafkaConsumer) -> Positions:

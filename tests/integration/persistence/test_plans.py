@@ -70,6 +70,10 @@ def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 SOON = datetime.now(UTC) + timedelta(days=1)
 READS: dict[str, tuple[Callable[[Any], Awaitable[Any]], str]] = {
     "an order": (lambda db: queries.get_order(db, "M-00000009"), "orders_pkey"),
+    "an order and its payment": (
+        lambda db: queries.order_and_payment(db, "M-00000009"),
+        "payments_order_id_key",
+    ),
     "its history": (lambda db: queries.history(db, "M-00000009"), "events_pkey"),
     "orders": (lambda db: queries.list_orders(db, None, "M-00050000"), "orders_pkey"),
     "orders that are shipped": (
