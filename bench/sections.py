@@ -15,6 +15,12 @@ NAMES: Final = {
     "best": "best skeleton",
 }
 
+REQUESTS: Final = {"start": "start", "status": "status", "bare": "bare", "late": "client"}
+REST_PARTS: Final = (
+    *("api", "Kafka", "PostgreSQL", "Temporal server", "worker", "ingest", "relay"),
+    *("bare", "bench", "others"),
+)
+
 
 def by(runs: Sequence[Run], key: str) -> dict[Any, list[Run]]:
     """Group measurements by a field."""
@@ -308,23 +314,48 @@ relay / bare producer: {spread(rate)}. {" ".join(times)}
 
 
 def rest(runs: Sequence[Run]) -> str:
-    """The API beside a bare endpoint."""
+    """The API beside a bare endpoint, by commit."""
+    groups = by(runs, "commit")
     rows = [
         [
-            run["rate"],
-            run["faults"],
-            name,
-            *(f"{run[name][p]:.1f}" for p in ("p50", "p99", "worst")),
+            commit,
+            len(group),
+            REQUESTS[name],
+            *(spread([run[name][p] for run in group], 1) for p in ("p50", "p99", "worst")),
         ]
-        for run in runs
-        for name in ("start", "status", "bare")
+        for commit, group in groups.items()
+        for name in REQUESTS
     ]
-    heads = ["starts/s", "faults", "request", "p50 ms", "p99 ms", "worst ms"]
+    heads = ["commit", "runs", "", "p50 ms", "p99 ms", "worst ms"]
+    used = [
+        [commit, *(_cores(group, name) for name in REST_PARTS)] for commit, group in groups.items()
+    ]
+    ends = [
+        f"{commit}: of {run['orders']['accepted']} accepted starts {run['orders']['ended']} orders "
+        f"had ended {run['orders']['seconds']} s after the load."
+        for commit, group in groups.items()
+        for run in group
+        if run["drain"]
+    ]
+    rates = sorted({run["rate"] for run in runs})
     return f"""## REST under load
 
-`bare` is an endpoint that does nothing, behind the same web server.
+{" and ".join(map(str, rates))} starts/s for 30 s, 50 `GET status`/s and as many of an endpoint that
+does nothing behind the same web server; servers, workers and the client share the machine. Counted
+from the moment a request was due; `client` is how late it was sent.
 
-{table(heads, rows)}"""
+{table(heads, rows)}
+Cores in use meanwhile (`bench` is the client, `others` whoever else was on the machine):
+
+{table(["commit", *REST_PARTS], used)}
+{" ".join(ends)}
+"""
+
+
+def _cores(runs: Sequence[Run], name: str) -> str:
+    if name == "others":
+        return spread([run["usage"]["others"] for run in runs])
+    return spread([run["usage"]["cpu"][name] / run["usage"]["seconds"] for run in runs])
 
 
 def profile(runs: Sequence[Run]) -> str:

@@ -34,10 +34,12 @@ Say = Callable[[str], None]
 
 @dataclass
 class Service:
-    """A running service; ``ended`` has the time (monotonic) at which each order's end arrived."""
+    """A running service; ``received`` are the orders under way or ended, ``ended`` has the
+    time (monotonic) at which each order's end arrived."""
 
     local: LocalService
     db: asyncpg.Connection
+    received: list[str] = field(default_factory=list)
     ended: dict[str, float] = field(default_factory=dict)
     _waiting: dict[str, asyncio.Event] = field(default_factory=dict)
     _producer: Any = None
@@ -60,8 +62,11 @@ class Service:
             await self._waiting.setdefault(order_id, asyncio.Event()).wait()
             del self._waiting[order_id]
 
-    async def meter(self) -> Meter:
-        """Return a meter of all parts; the simulated partners' share of PostgreSQL apart."""
+    async def meter(self, **more: int) -> Meter:
+        """Return a meter of all parts; the simulated partners' share of PostgreSQL apart.
+
+        ``more``: other processes that belong to the measurement.
+        """
         stack = self.local.stack
         partners = [row["pid"] for row in await self.db.fetch(_PARTNERS)]
         pids = {
@@ -69,6 +74,7 @@ class Service:
             "PostgreSQL": stack.postgres.pid,
             "Kafka": stack.kafka.pid,
             **{role.name: role.pid for role in self.local.roles.values()},
+            **more,
         }
         return Meter(pids, lambda: {"partners' books": ("PostgreSQL", partners)})
 
@@ -76,8 +82,10 @@ class Service:
         """Take note of orders that end."""
         async for record in consumer:
             kinds = [value for name, value in record.headers if name == "ce_type"]
+            order_id = record.key.decode()
+            if kinds[0] == b"order.received":
+                self.received.append(order_id)
             if kinds[0] in ENDS:
-                order_id = record.key.decode()
                 self.ended[order_id] = time.monotonic()
                 if waiting := self._waiting.get(order_id):
                     waiting.set()
