@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -179,6 +180,10 @@ async def _until_signalled(main: RoleMain, settings: Settings) -> None:
     def ready() -> None:
         if not is_ready.is_set():
             is_ready.set()
+            # What is there by now stays: looking through all of it for garbage again and again
+            # would stop the process for a tenth of a second and more each time.
+            gc.collect()
+            gc.freeze()
             notify.ready()
 
     loop = asyncio.get_running_loop()

@@ -20,24 +20,26 @@ class Feed:
     """Keeps the last ``EVENTS_KEPT`` events; a reader says by a position where it stopped.
 
     Positions are offsets of the topic, so they hold in any API process and after a restart.
-    An event that the relay published twice is kept once.
+    An event that the relay published twice is kept once. A new process reads the last ones
+    again, so that who watched through another one misses nothing.
     """
 
     def __init__(self) -> None:
         self._kept: deque[tuple[int, int, dict[str, Any]]] = deque()
         self._ids: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._ends: Position = {}
+        self._newest: Position = {}
         self._more = asyncio.Event()
 
     @property
     def end(self) -> Position:
         """The position behind the newest event."""
-        return dict(self._ends)
+        return {p: max(offset, self._newest.get(p, 0)) for p, offset in self._ends.items()}
 
-    def begins(self, ends: Position) -> None:
-        """Note where the topic ended when the reading began."""
-        for partition, offset in ends.items():
-            self._ends.setdefault(partition, offset)
+    def begins(self, position: Position, newest: Position) -> None:
+        """Note from where the topic is read, and where it ended when the reading began."""
+        self._ends = dict(position)
+        self._newest = dict(newest)
 
     def event(self, record: ConsumerRecord) -> None:
         """Note a record of the topic of events."""

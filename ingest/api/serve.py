@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from ingest.api import tail
 from ingest.api.app import create_app
-from ingest.api.feed import Feed
+from ingest.api.feed import EVENTS_KEPT, Feed, Position
 from ingest.api.letters import Letters
 from ingest.api.live import Live
 from ingest.api.outcomes import Outcomes
@@ -77,8 +77,10 @@ async def _run(parts: Parts, settings: Settings) -> None:
     unfinished = tail.unfinished(servers, settings.kafka_group_id)
 
     async def newest(consumer: AIOKafkaConsumer) -> tail.Positions:
-        positions = await tail.end(consumer)
-        parts.feed.begins({place.partition: offset for place, offset in positions.items()})
+        ends, begins = await tail.end(consumer), await tail.beginning(consumer)
+        back = EVENTS_KEPT // len(ends)
+        positions = {place: max(begins[place], end - back) for place, end in ends.items()}
+        parts.feed.begins(_offsets(positions), _offsets(ends))
         return positions
 
     def dead(record: ConsumerRecord) -> None:
@@ -96,3 +98,7 @@ async def _run(parts: Parts, settings: Settings) -> None:
             tail.follow(servers, settings.events_topic, newest, event),
         ):
             group.create_task(task)
+
+
+def _offsets(positions: tail.Positions) -> Position:
+    return {place.partition: offset for place, offset in positions.items()}

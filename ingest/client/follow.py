@@ -3,6 +3,7 @@
 import time
 from contextlib import nullcontext
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from rich.console import Console
@@ -11,23 +12,25 @@ from domain.states import TERMINAL
 from ingest.client import render
 from ingest.client.errors import Code, Failed
 from ingest.client.http import Api, Json
+from ingest.client.patience import outlast
 from ingest.client.program import path
 
 POLL_SECONDS: Final = 0.25
+AWAY_SECONDS: Final = 60
 
 
 def follow(api: Api, order_id: str, command_id: str, console: Console | None) -> Json:
     """Return the order's status once it has ended; ``console`` None tells nothing meanwhile.
 
-    An order that is not there yet is waited for. Raises ``Failed`` when the command that is
-    followed is refused.
+    An order that is not there yet is waited for, and so is an API that goes away. Raises
+    ``Failed`` when the command that is followed is refused.
     """
-    seen, began, told = 0, None, ""
+    place, seen, began, told = path("orders", order_id, "status"), 0, None, ""
     with console.status("") if console and console.is_terminal else nullcontext() as spinner:
         while True:
             # An order's row and its trail change together, so after this its trail is complete.
-            order = api.find(path("orders", order_id, "status"))
-            for entry in _events(api, order_id, seen):
+            order = outlast(partial(api.find, place), AWAY_SECONDS)
+            for entry in outlast(partial(_events, api, order_id, seen), AWAY_SECONDS):
                 seen = entry["sequence"]
                 began = began or datetime.fromisoformat(entry["at"])
                 if console:

@@ -1,11 +1,13 @@
 """Reads pages, histories and the feed of events, and prints them."""
 
 import time
+from functools import partial
 from typing import Final
 
 from domain.states import TERMINAL
 from ingest.client import render
 from ingest.client.http import Api, Json
+from ingest.client.patience import outlast
 from ingest.client.program import path, print_json
 
 WAIT_SECONDS: Final = 20
@@ -40,11 +42,17 @@ def print_page(api: Api, state: str | None, limit: int, after: str | None, as_js
 
 
 def watch_all(api: Api, as_json: bool) -> None:
-    """Print the events of all orders from now on, until Ctrl-C."""
+    """Print the events of all orders from now on, until Ctrl-C.
+
+    An API that is away is waited for; what happened meanwhile is told then.
+    """
     console = render.console()
     page = api.get("/events")
+
     while True:
-        page = api.get("/events", {"after": page["next"]}, wait=WAIT_SECONDS)
+        # Until the API has read Kafka for the first time it knows no position.
+        query = {"after": page["next"] or None}
+        page = outlast(partial(api.get, "/events", query, wait=WAIT_SECONDS))
         for event in page["events"]:
             if as_json:
                 print_json(event)
@@ -53,16 +61,25 @@ def watch_all(api: Api, as_json: bool) -> None:
 
 
 def watch_one(api: Api, order_id: str, as_json: bool) -> None:
-    """Print the events of one order until it ends; one that is not there yet is waited for."""
+    """Print the events of one order until it ends; one that is not there yet is waited for.
+
+    An API that is away is waited for, too, once it has answered.
+    """
     console, seen = render.console(), 0
+    place = path("orders", order_id, "history")
+    page = api.find(place)
     while True:
-        page = api.find(path("orders", order_id, "history"), {"after": seen}) or {"events": []}
-        for event in page["events"]:
+        for event in page["events"] if page else ():
             seen = event["sequence"]
             if as_json:
                 print_json(event)
             else:
                 console.print(render.event(event))
-        if page["events"] and page["events"][-1]["state"] in TERMINAL and not page["next"]:
+        if page and page["events"] and _is_last(page):
             return
         time.sleep(POLL_SECONDS)
+        page = outlast(partial(api.find, place, {"after": seen}))
+
+
+def _is_last(page: Json) -> bool:
+    return page["events"][-1]["state"] in TERMINAL and not page["next"]

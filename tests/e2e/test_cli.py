@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -205,6 +206,46 @@ async def test_watch_tells_one_order_to_its_end_and_all_until_interrupted(rest: 
     finally:
         everyone.kill()
         everyone.communicate()
+
+
+@needs_kcat
+async def test_watch_outlasts_the_death_of_the_api_and_misses_nothing(
+    rest: Rest, service: Service
+) -> None:
+    async def positions() -> float:
+        """How often the API has told where the topic of events ends."""
+        text = (await rest.http.get("/metrics")).text
+        found = re.search(r'seconds_count{.*route="/events",status="200"} (.*)', text)
+        return float(found[1]) if found else 0.0
+
+    before = await positions()
+
+    async def more_positions() -> bool:
+        return await positions() > before
+
+    watcher = await asyncio.to_thread(background, rest, "watch")
+    output = watcher.stdout
+    assert output is not None
+    lines: list[str] = []
+
+    async def shipped(order_id: str) -> None:
+        while not (lines and order_id in lines[-1] and " shipped " in lines[-1]):
+            line = await asyncio.to_thread(output.readline)
+            assert line, f"it ended: {lines}"
+            lines.append(line)
+
+    try:
+        await until(more_positions)  # it watches from its first answer on
+        os.kill(rest.role.pid, signal.SIGKILL)
+        start = {"type": "start", "order_id": "C-21", "initial_address": ADDRESS}
+        await service.send(json.dumps(start))
+        await shipped("C-21")
+    finally:
+        watcher.kill()
+        watcher.communicate()
+    told = [line for line in lines if line.startswith("orders: ")]
+    assert [line.split()[-1] for line in told] == ["on", "back"]
+    assert sum("C-21" in line for line in lines) == 6
 
 
 async def test_a_reader_that_has_gone_is_no_error(rest: Rest) -> None:

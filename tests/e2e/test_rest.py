@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -283,6 +284,15 @@ async def test_events_of_all_orders_can_be_waited_for(rest: Rest) -> None:
 
     await until(shipped)
     assert [event["sequence"] for event in events] == [1, 2, 3, 4, 5, 6]
+
+
+async def test_the_page_of_docs_takes_nothing_from_outside(rest: Rest) -> None:
+    page = (await rest.http.get("/docs")).text
+
+    for place in re.findall(r'(?:src|href)="([^"]+)"', page):
+        assert place.startswith("/"), place
+        assert (await rest.http.get(place)).status_code == 200, place
+    assert "swagger-ui" in page
 
 
 async def test_health_readiness_and_numbers(rest: Rest) -> None:
