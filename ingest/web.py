@@ -30,6 +30,7 @@ class WebServer(uvicorn.Server):
             lifespan="off",
             timeout_graceful_shutdown=grace_seconds,
             server_header=False,
+            proxy_headers=False,
         )
         super().__init__(config)
         self._ready = ready

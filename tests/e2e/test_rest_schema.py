@@ -1,6 +1,7 @@
 """The REST API does what its own OpenAPI document says, whatever it is asked."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from tests.support.rest import Rest
 
 SCHEMATHESIS = str(Path(sys.executable).with_name("schemathesis"))
 LONGEST_WAIT = 60
+ROOT = Path(__file__).parents[2]
+HOOKS = "tests.support.schemathesis_hooks"
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +55,7 @@ async def test_schemathesis_finds_nothing(rest: Rest, tmp_path: Path) -> None:
             *("--request-timeout", str(LONGEST_WAIT + 20)),
         ],
         cwd=tmp_path,
+        env={**os.environ, "SCHEMATHESIS_HOOKS": HOOKS, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=1200,
