@@ -132,7 +132,7 @@ async def measure(given: argparse.Namespace, kept: Path) -> bool:
             orders = await drained(service, load.accepted, given.drain)
         finally:
             await bare.terminate(5)
-    told = {"rate": given.rate, "faults": given.faults, "drain": given.drain}
+    told = {"what": given.what, "rate": given.rate, "faults": given.faults, "drain": given.drain}
     keep(kept, "rest", {**told, **answers, "usage": asdict(usage), "orders": orders})
     print(f"accepted {len(load.accepted)} of {given.rate * given.seconds}, then {orders}")
     everything = load.codes["start"] == Counter({"202": given.rate * given.seconds})
@@ -192,6 +192,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=30)
     parser.add_argument("--faults", choices=("none", "flaky"), default="none")
     parser.add_argument("--drain", type=int, default=900, help="wait so many s for the orders' end")
+    parser.add_argument("--what", default="as it is", help="the name of this in the report")
     parser.add_argument("--quick", action="store_true", help=f"a look, kept in {LOOK}")
     parser.add_argument("--aside", action="store_true", help=f"all of it, kept in {LOOK}")
     given = parser.parse_args()

@@ -314,26 +314,24 @@ relay / bare producer: {spread(rate)}. {" ".join(times)}
 
 
 def rest(runs: Sequence[Run]) -> str:
-    """The API beside a bare endpoint, by commit."""
-    groups = by(runs, "commit")
+    """The API beside a bare endpoint, by what was measured."""
+    groups = by(runs, "what")
     rows = [
         [
-            commit,
+            what,
             len(group),
             REQUESTS[name],
             *(spread([run[name][p] for run in group], 1) for p in ("p50", "p99", "worst")),
         ]
-        for commit, group in groups.items()
+        for what, group in groups.items()
         for name in REQUESTS
     ]
-    heads = ["commit", "runs", "", "p50 ms", "p99 ms", "worst ms"]
-    used = [
-        [commit, *(_cores(group, name) for name in REST_PARTS)] for commit, group in groups.items()
-    ]
+    heads = ["", "runs", "", "p50 ms", "p99 ms", "worst ms"]
+    used = [[what, *(_cores(group, name) for name in REST_PARTS)] for what, group in groups.items()]
     ends = [
-        f"{commit}: of {run['orders']['accepted']} accepted starts {run['orders']['ended']} orders "
+        f"{what}: of {run['orders']['accepted']} accepted starts {run['orders']['ended']} orders "
         f"had ended {run['orders']['seconds']} s after the load."
-        for commit, group in groups.items()
+        for what, group in groups.items()
         for run in group
         if run["drain"]
     ]
@@ -347,7 +345,7 @@ from the moment a request was due; `client` is how late it was sent.
 {table(heads, rows)}
 Cores in use meanwhile (`bench` is the client, `others` whoever else was on the machine):
 
-{table(["commit", *REST_PARTS], used)}
+{table(["", *REST_PARTS], used)}
 {" ".join(ends)}
 """
 
@@ -355,7 +353,8 @@ Cores in use meanwhile (`bench` is the client, `others` whoever else was on the 
 def _cores(runs: Sequence[Run], name: str) -> str:
     if name == "others":
         return spread([run["usage"]["others"] for run in runs])
-    return spread([run["usage"]["cpu"][name] / run["usage"]["seconds"] for run in runs])
+    used = [run["usage"] for run in runs if name in run["usage"]["cpu"]]
+    return spread([usage["cpu"][name] / usage["seconds"] for usage in used])
 
 
 def profile(runs: Sequence[Run]) -> str:

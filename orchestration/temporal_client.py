@@ -1,6 +1,7 @@
 """The one module that imports Temporal's client: connect, deliver a command, exit cleanly."""
 
 import atexit
+import re
 import sys
 import threading
 import time
@@ -80,7 +81,10 @@ async def connect(host: str, port: int, namespace: str) -> Client:
             data_converter=DATA_CONVERTER,
         )
     except (RPCError, RuntimeError) as error:
-        raise Unavailable(f"no Temporal at {host}:{port}: {error}") from error
+        # What Temporal's core says is long; the words of the operating system are in it.
+        found = re.search(r'message: "([^"]+)"', str(error))
+        why = found[1] if found else str(error)
+        raise Unavailable(f"no Temporal at {host}:{port}: {why}") from error
 
 
 async def deliver(
