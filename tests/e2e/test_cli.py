@@ -239,7 +239,8 @@ async def test_watch_outlasts_the_death_of_the_api_and_misses_nothing(
         os.kill(rest.role.pid, signal.SIGKILL)
         start = {"type": "start", "order_id": "C-21", "initial_address": ADDRESS}
         await service.send(json.dumps(start))
-        await shipped("C-21")
+        async with asyncio.timeout(PATIENCE):
+            await shipped("C-21")
     finally:
         watcher.kill()
         watcher.communicate()
