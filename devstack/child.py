@@ -41,19 +41,17 @@ class Child:
         user: str | None = None,
         stop_signal: int = signal.SIGTERM,
         pass_fds: Sequence[int] = (),
-        nice: int = 0,
     ) -> Child:
         """Start `argv` with the environment `env` (None: this process's own).
 
         Output is appended to `log_path`, or goes where this process's output goes. Only root may
-        name a `user`. `nice`: how far it stands back (0 to 19) where the CPU is short. A program
-        that cannot be run ends with code 1 and says so in its output.
+        name a `user`. A program that cannot be run ends with code 1 and says so in its output.
         """
         pipe = guardian.pipe()
         log = None if log_path is None else log_path.open("ab")
         try:
             process = await asyncio.create_subprocess_exec(
-                *leashed(argv, pipe, user, stop_signal, nice),
+                *leashed(argv, pipe, user, stop_signal),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=None if log is None else asyncio.subprocess.STDOUT,

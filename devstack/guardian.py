@@ -101,14 +101,14 @@ class Guardian:
 
 
 def leashed(
-    argv: Sequence[str | Path], pipe: int | str, user: str | None, stop_signal: int, nice: int = 0
+    argv: Sequence[str | Path], pipe: int | str, user: str | None, stop_signal: int
 ) -> list[str]:
     """The command line to run instead of `argv` for a child of this process.
 
     `pipe`: what `Guardian.pipe` gave, inherited; or a path that leads to it.
     """
     leash = [sys.executable, "-I", "-S", str(_LEASH), str(pipe), str(os.getpid())]
-    return [*leash, str(int(stop_signal)), user or "-", str(nice), *map(str, argv)]
+    return [*leash, str(int(stop_signal)), user or "-", *map(str, argv)]
 
 
 def kill_tree(leaders: Iterable[int]) -> None:

@@ -1,12 +1,11 @@
 """What every child process runs first; it then becomes the child (same pid).
 
-    python -I -S leash.py PIPE PARENT SIGNAL USER NICE PROGRAM ARGUMENT...
+    python -I -S leash.py PIPE PARENT SIGNAL USER PROGRAM ARGUMENT...
 
 It tells the guardian (PIPE: an inherited descriptor, or the path of one) that this pid exists,
-changes to USER ("-": stays who it is), steps back by NICE and executes PROGRAM. Because it
-registers itself before it looks whether PARENT still lives, there is no moment in which a child
-can be missed: a parent that is killed before that look makes the leash exit, one killed later
-leaves a guardian that knows.
+changes to USER ("-": stays who it is) and executes PROGRAM. Because it registers itself before it
+looks whether PARENT still lives, there is no moment in which a child can be missed: a parent that
+is killed before that look makes the leash exit, one killed later leaves a guardian that knows.
 """
 
 from __future__ import annotations
@@ -15,20 +14,15 @@ import os
 import pwd
 import signal
 import sys
-import time
-
-TRIES = 50
 
 
 def main(arguments: list[str]) -> None:
-    pipe, parent, stop_signal, user, nice, *argv = arguments
+    pipe, parent, stop_signal, user, *argv = arguments
     fd = int(pipe) if pipe.isdigit() else os.open(pipe, os.O_WRONLY)
     os.write(fd, f"+ {os.getpid()} {stop_signal}\n".encode())
     os.close(fd)
     if os.getppid() != int(parent):
         sys.exit("the parent ended before its child began")
-    if int(nice):
-        step_back(int(nice))
     if user != "-":
         account = pwd.getpwnam(user)
         os.setgroups([])
@@ -39,28 +33,6 @@ def main(arguments: list[str]) -> None:
         os.execvp(argv[0], argv)  # noqa: S606
     except OSError as error:
         sys.exit(f"cannot run {argv[0]}: {error}")
-
-
-def step_back(nice: int) -> None:
-    """Let others go first where the CPU is short.
-
-    Linux with autogroups weighs whole sessions against each other, and a child is the first of
-    its own: there the niceness counts that stands in this file, elsewhere the process's.
-    """
-    os.nice(nice)
-    try:
-        autogroup = os.open("/proc/self/autogroup", os.O_WRONLY)
-    except OSError:  # not Linux, no autogroups, or a container that may not
-        return
-    for _ in range(TRIES):
-        try:
-            os.write(autogroup, str(nice).encode())
-            break
-        except BlockingIOError:  # without privileges one change in 0.1 s, of all on the machine
-            time.sleep(0.1)
-        except OSError:  # forbidden: it may run as it is
-            break
-    os.close(autogroup)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,6 @@ class Server(abc.ABC):
     def __init__(self, home: Home, port: int) -> None:
         self.home = home
         self.port = port
-        self.nice = 0
         self.log = home.directory / "logs" / f"{self.name}.log"
         self.data = home.directory / self.name
         self._child: Child | None = None
@@ -145,7 +144,6 @@ class Server(abc.ABC):
             self.data,
             stop_signal=self.stop_signal,
             pass_fds=self.home.pass_fds,
-            nice=self.nice,
         )
 
     def last_lines(self, count: int = 12) -> str:

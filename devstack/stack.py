@@ -67,7 +67,6 @@ class Stack:
     and for what takes long.
     `ports` may be a function (`Ports.preferred`): it is asked when the directory is free, so that
     ports of an earlier run that is just ending are not taken for a stranger's.
-    `temporal_nice`: how far Temporal stands back (0 to 19) where the CPU is short.
 
     However this process ends, the servers end too, and their data stays whole.
     """
@@ -78,13 +77,11 @@ class Stack:
         ports: Ports | Callable[[Say], Ports],
         say: Say = _print,
         persistent: bool = True,
-        temporal_nice: int = 0,
     ) -> None:
         self.directory = directory.resolve()
         self._ports = ports
         self._say = say
         self._persistent = persistent
-        self._temporal_nice = temporal_nice
         self._deaths: asyncio.Queue[str] = asyncio.Queue()
         self._servers: tuple[Server, ...] = ()
 
@@ -140,7 +137,7 @@ class Stack:
             self._deaths.put_nowait,
         )
         self.kafka = Kafka(home, ports.kafka)
-        self.temporal = Temporal(home, ports.temporal, ports.temporal_ui, self._temporal_nice)
+        self.temporal = Temporal(home, ports.temporal, ports.temporal_ui)
         self.postgres = Postgres(home, ports.postgres)
         self._servers = (self.kafka, self.temporal, self.postgres)
         for server in self._servers:

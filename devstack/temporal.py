@@ -24,9 +24,8 @@ class Temporal(Server):
 
     name = "temporal"
 
-    def __init__(self, home: Home, port: int, ui_port: int, nice: int = 0) -> None:
+    def __init__(self, home: Home, port: int, ui_port: int) -> None:
         super().__init__(home, port)
-        self.nice = nice
         self.ui_port = ui_port
 
     @property

@@ -13,10 +13,6 @@ from ingest.settings import Settings
 from ingest.topics import create_topics
 from persistence.migrate import migrate
 
-BACKGROUND: Final = 10
-"""How far back stands what drives orders where the CPU is short: people who ask the API, and
-PostgreSQL and Kafka behind it, go first. Orders then take longer, and fewer are let in at once."""
-
 CORE: Final = ("ingest", "worker", "relay")
 """The roles that drive an order."""
 
@@ -60,7 +56,7 @@ async def local_service(
     settings. Leaving the block ends everything. A killed parent leaves no process behind, and
     what was acknowledged is there at the next start.
     """
-    async with Stack(directory, ports, say, persistent, temporal_nice=BACKGROUND) as stack:
+    async with Stack(directory, ports, say, persistent) as stack:
         variables = {**stack.endpoints.as_env(), **environment}
         settings = Settings.model_validate(
             {name.lower(): value for name, value in variables.items()}
@@ -77,10 +73,7 @@ async def local_service(
         say("schema and topics ready")
         logs = directory / "logs"
         logs.mkdir(exist_ok=True)
-        roles = [
-            Role(name, variables, logs / f"{name}.log", say, 0 if name == "api" else BACKGROUND)
-            for name in names
-        ]
+        roles = [Role(name, variables, logs / f"{name}.log", say) for name in names]
         async with running(roles) as supervisor:
             yield LocalService(
                 variables, settings, {role.name: role for role in roles}, stack, supervisor

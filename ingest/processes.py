@@ -35,15 +35,9 @@ class Role:
     """Arguments of the interpreter before the role's name."""
 
     def __init__(
-        self,
-        name: str,
-        environment: Mapping[str, str],
-        log: Path,
-        say: Callable[[str], None],
-        nice: int = 0,
+        self, name: str, environment: Mapping[str, str], log: Path, say: Callable[[str], None]
     ) -> None:
         self.name = name
-        self.nice = nice
         self.restarts = 0
         self._environment = environment
         self._log = log
@@ -67,7 +61,6 @@ class Role:
                 [sys.executable, *self.program, self.name],
                 env={**os.environ, **self._environment, "NOTIFY_SOCKET": address},
                 log_path=self._log,
-                nice=self.nice,
             )
             await self._until_ready(self._child, ready)
         self._say(f"{self.name} ready after {time.monotonic() - began:.1f} s")

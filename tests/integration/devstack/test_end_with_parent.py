@@ -98,26 +98,6 @@ async def test_a_child_is_out_of_reach_of_the_terminals_ctrl_c() -> None:
         assert await child.terminate() == -signal.SIGTERM
 
 
-def autogroup_nice(pid: int) -> int | None:
-    """Return the niceness of a process's whole session, where the kernel knows such a thing."""
-    file = Path(f"/proc/{pid}/autogroup")
-    return int(file.read_text().split()[-1]) if file.exists() else None
-
-
-async def test_a_child_steps_back_also_where_whole_sessions_are_weighed() -> None:
-    child = await Child.spawn("modest", ["sleep", "3600"], nice=7)
-    try:
-
-        async def runs() -> bool:
-            return psutil.Process(child.pid).name() == "sleep"
-
-        await until(runs)
-        assert psutil.Process(child.pid).nice() == 7
-        assert autogroup_nice(child.pid) in (7, None)
-    finally:
-        assert await child.terminate() == -signal.SIGTERM
-
-
 async def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
     child = await Child.spawn("none", [tmp_path / "missing"], log_path=tmp_path / "log")
     assert await child.wait() == 1
