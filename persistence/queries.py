@@ -188,7 +188,7 @@ async def unsettled_orders(conn: Executor, before: datetime, limit: int = 100) -
     """Return orders that have ended and whose payment has been unclear since before ``before``."""
     with database_errors():
         rows = await conn.fetch(_UNSETTLED, before, limit)
-    return [_order(row) for row in rows]
+    return [_order(dict(row)) for row in rows]
 
 
 async def overdue_orders(conn: Executor, before: datetime, limit: int = 100) -> list[Order]:
