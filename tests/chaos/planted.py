@@ -84,8 +84,8 @@ def _event_outside_the_transaction() -> None:
 
         return call
 
+    wrap("ingest.handle:record", patched)  # first: it takes its name from the other
     wrap("persistence.write:record", patched)
-    wrap("ingest.handle:record", patched)
 
 
 def _skip_locked_relay() -> None:

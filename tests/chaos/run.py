@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import asyncpg
+from aiokafka.errors import KafkaError
+from temporalio.service import RPCError
+
 from tests.chaos.collect import collect, unsettled
 from tests.chaos.driver import Driver
 from tests.chaos.evidence import Evidence
@@ -27,6 +31,8 @@ SETTLE_MOST_SECONDS: Final = 600.0
 WARM_UP_SHARE: Final = 0.1
 """Of the load's time, before the first fault: how it goes when all is calm."""
 TELL_EVERY_SECONDS: Final = 15.0
+LOOKS: Final = 10
+"""In vain, until it is no longer put down to the machine that a server does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +118,21 @@ async def _tell(driver: Driver, ends: float, say: Callable[[str], None]) -> None
         say(f"... {acknowledged} commands acknowledged, {left:.0f} s of load left")
 
 
+async def _left(world: World) -> dict[str, int]:
+    """Return what is still in motion; a server too busy to tell is asked again."""
+    for _ in range(LOOKS):
+        try:
+            return await unsettled(world.places)
+        except (OSError, KafkaError, RPCError, asyncpg.PostgresError):
+            await asyncio.sleep(3)
+    return await unsettled(world.places)
+
+
 async def _settle(world: World, seconds: float, say: Callable[[str], None]) -> None:
     """Wait until nothing is in motion any more; give up when for ``seconds`` nothing got less."""
     gives_up = time.monotonic() + SETTLE_MOST_SECONDS
     until, least = 0.0, 0
-    while left := await unsettled(world.places):
+    while left := await _left(world):
         what = ", ".join(f"{count} {name}" for name, count in left.items())
         if not until or sum(left.values()) < least:
             until, least = time.monotonic() + seconds, sum(left.values())
