@@ -19,6 +19,7 @@ from aiokafka.errors import (
 from domain.commands import StartOrder
 from domain.errors import Rejected
 from ingest.admission import Admission
+from ingest.commits import hear_out
 from ingest.dead_letters import DeadLetters, TimedRecord, place
 from ingest.decode import decode
 from ingest.handle import CommandHandler, Outcome
@@ -281,6 +282,7 @@ class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokaf
         except (CommitFailedError, IllegalStateError):
             log.info("commit came too late: the group is rebalancing")
         except KAFKA_AWAY as error:
+            hear_out()
             self.kafka.went_away(f"cannot commit: {error!r}")
         else:
             if epoch == self.lanes.epoch:
