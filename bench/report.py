@@ -16,7 +16,7 @@ from bench.data import KEPT, LOOK, Run, load
 from bench.tables import spread, table
 
 PARTS: Final = (
-    *("orders", "faults", "offered", "stored", "commits"),
+    *("orders", "faults", "bounds", "offered", "stored", "commits"),
     *("ingest", "relay", "rest", "profile", "board"),
 )
 """What ``make bench`` runs, in this order."""
@@ -24,6 +24,7 @@ SECTIONS: Final[dict[str, Callable[[Sequence[Run]], str]]] = {
     "orders": sections.orders,
     "faults": sections.faults,
     "admission": sections.admission,
+    "bounds": sections.bounds,
     "offered": sections.offered,
     "stored": sections.stored,
     "commits": sections.commits,

@@ -421,3 +421,33 @@ orders in motion let more in than got through in time; now a window follows what
 (`ingest/window.py`).
 
 {table([*heads, "cores others used"], rows)}"""
+
+
+def bounds(runs: Sequence[Run]) -> str:
+    """Bounds of admission side by side."""
+    groups: dict[tuple[str, int], list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[run["variant"], run["bound"]].append(run)
+    rows = [
+        [
+            NAMES[name],
+            bound,
+            spread([run["peak"] for run in group], 0),
+            share(
+                sum(run["on_time"] * run["orders"] for run in group)
+                / sum(run["orders"] for run in group)
+            ),
+            spread([run["p99"] for run in group], 1),
+            spread([run["rate"] for run in group], 1),
+            len(group),
+        ]
+        for (name, bound), group in sorted(groups.items())
+    ]
+    heads = ["", "bound", "in motion at most", "shipped in 15 s", "p99 s", "orders/s", "rounds"]
+    return f"""## The bound of admission
+
+{runs[-1]["orders"]} starts at once for each `MAX_ORDERS_IN_MOTION`, each on a service of its
+own, in random order within a round. The window (`ingest/window.py`) begins with 16 and follows
+what gets through in time; the bound is where it ends at the latest.
+
+{table(heads, rows)}"""

@@ -1,5 +1,6 @@
 """A server is away: ingest says so once, loses nothing, dead-letters nothing, goes on by itself."""
 
+import asyncio
 import uuid
 from collections.abc import MutableMapping
 from datetime import timedelta
@@ -7,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import httpx
 import psutil
 import pytest
 from structlog.testing import capture_logs
 
-from devstack import Server, Stack
+from devstack import Server, Stack, free_port
+from ingest.consumer import POLL_RECORDS
+from ingest.lanes import Bounds
 from ingest.settings import Settings
 from persistence.queries import orders_in_motion, outcomes_of
 from tests.integration.ingest.conftest import OwnServers
@@ -50,6 +54,54 @@ def _family(server: Server) -> list[psutil.Process]:
 
 async def _said(logs: Logs, event: str, server: str) -> Logs:
     return [entry for entry in logs if entry["event"] == event and entry["server"] == server]
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("how", ["killed", "frozen"])
+@pytest.mark.parametrize(("name", "server"), [("temporal", "Temporal"), ("postgres", "PostgreSQL")])
+async def test_a_minute_without_a_server_costs_neither_memory_nor_membership(
+    name: str,
+    server: str,
+    how: str,
+    own_servers: OwnServers,
+    own_settings: Settings,
+    own_db: asyncpg.Pool,
+) -> None:
+    """More commands than may be in memory come meanwhile, for orders that have ended."""
+    run, port = uuid.uuid4().hex[:8], free_port()
+    order_ids = [f"G-{run}-{n}" for n in range(10)]
+    own_settings = own_settings.model_copy(update={"metrics_port": port})
+    with capture_logs() as logs:
+        async with (
+            running(own_settings, "ingest", "worker"),
+            commanding(own_settings, own_db) as commands,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
+        ):
+            await commands.send(*map(start, order_ids))
+            for order_id in order_ids:
+                await commands.story(order_id, "order.shipped")
+            before = await _rebalances(client)
+            await _take_away(_server(own_servers.stack, name), how)
+            late = [approve(order_ids[n % 10]) for n in range(Bounds().held + 2 * POLL_RECORDS)]
+            sent = await commands.send(*late, partition=0)
+            await until(lambda: _said(logs, "waiting", server))
+            for _ in range(60):
+                held = (await client.get("/ready")).json()["held"]
+                assert held < Bounds().held + POLL_RECORDS
+                await asyncio.sleep(1)
+            assert held >= Bounds().held
+            await _bring_back(_server(own_servers.stack, name), how)
+            await _each_has_one_outcome(commands, sent)
+            await commands.all_committed()
+            assert await _rebalances(client) == before
+            assert await commands.dead_letters() == {}
+    assert len(await _said(logs, "waiting", server)) <= (1 if how == "killed" else 3)
+
+
+async def _rebalances(client: httpx.AsyncClient) -> str:
+    lines = (await client.get("/metrics")).text.splitlines()
+    (line,) = [line for line in lines if line.startswith("orders_ingest_rebalances_total")]
+    return line
 
 
 @pytest.mark.parametrize("how", ["killed", "frozen"])

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from google.protobuf.duration_pb2 import Duration
 from structlog.testing import capture_logs
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
@@ -135,5 +137,38 @@ async def test_postgresql_that_refuses_connections_is_waited_for(
     assert _said(logs, "waiting", "PostgreSQL") == 1
 
 
+async def test_a_broker_that_takes_no_dead_letters_holds_up_only_what_is_one(
+    own_settings: Settings, own_db: asyncpg.Pool
+) -> None:
+    run = uuid.uuid4().hex[:8]
+    await _limit_dead_letters(own_settings, 1)
+    with capture_logs() as logs:
+        async with (
+            running(own_settings, "ingest", "worker"),
+            commanding(own_settings, own_db) as commands,
+        ):
+            await commands.send_raw(b"junk", partition=0)
+            sent = await commands.send(*(start(f"B-{run}-{n}") for n in range(4)), partition=0)
+            await _each_has_one_outcome(commands, sent)
+            await until(lambda: _has_said(logs, "Kafka"))
+            assert await commands.lag() == 5, "the lowest unfinished offset is that of the junk"
+            await _limit_dead_letters(own_settings, 1_048_588)
+            await commands.all_committed()
+            assert len(await commands.dead_letters()) == 1
+    assert _said(logs, "waiting", "Kafka") == 1
+
+
 async def _has_said(logs: Logs, server: str) -> bool:
     return _said(logs, "waiting", server) > 0
+
+
+async def _limit_dead_letters(settings: Settings, size: int) -> None:
+    """Have the broker answer MESSAGE_TOO_LARGE to all that is larger."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    await admin.start()
+    try:
+        configs = {"max.message.bytes": str(size)}
+        resource = ConfigResource(ConfigResourceType.TOPIC, settings.dead_letter_topic, configs)
+        await admin.alter_configs([resource])
+    finally:
+        await admin.close()
