@@ -378,7 +378,7 @@ def profile(runs: Sequence[Run]) -> str:
 
 
 def compare(runs: Sequence[Run]) -> str:
-    """What was mended, before and after."""
+    """What was tried against the costs, before and after."""
     rows = [
         [
             what,
@@ -390,7 +390,7 @@ def compare(runs: Sequence[Run]) -> str:
         for what, group in by(runs, "what").items()
     ]
     heads = ["", "orders/s", "CPU an order"]
-    return f"""## What was mended
+    return f"""## What was tried
 
 Before and after in turns on the same machine, the service with 50 orders under way; ratios of
 after to before within a round. Strangers' cores say how far a round can be trusted.

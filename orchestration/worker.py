@@ -21,7 +21,6 @@ from orchestration.activities.reconcile import ReconcileActivities
 from orchestration.activities.shipping import ShippingActivities
 from orchestration.contract import OrderPolicy
 from orchestration.gateways import Gateways
-from orchestration.payload_walk import skip_needless_walks
 from orchestration.temporal_client import schedule_reconciler
 from orchestration.workflows.order import OrderWorkflow
 from orchestration.workflows.reconcile import ReconcileWorkflow
@@ -90,7 +89,6 @@ def workers(
     ]
     of_shipments = [shipping.prepare, shipping.dispatch, shipping.withdraw, shipping.record]
     runner = runner or UnsandboxedWorkflowRunner()
-    skip_needless_walks()
     mine, theirs = [OrderWorkflow, ReconcileWorkflow], [ShippingWorkflow]
     return (
         _worker(client, order_task_queue, mine, of_orders, runner, cached),
