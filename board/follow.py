@@ -16,11 +16,16 @@ log = logging.getLogger(__name__)
 
 PROBE_SECONDS: Final = 0.5
 PAUSE_SECONDS: Final = 2.0
-STOP_SECONDS: Final = 15.0
+STOP_SECONDS: Final = 12.0
 
 
 class StaleChangelog(Exception):
     """The changelog belongs to another life of the topic and must be made anew."""
+
+
+class Stuck(Exception):
+    """The tables did not end in time. What they have not written yet may still reach the changelog
+    and must not come between the rows of those that follow, so the process has to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +49,18 @@ class Follower:
 
     Whatever ends the tables (broker away for long, a bug in the fold), ``run`` says so in the
     log, counts it in ``restarts`` and starts them again: they take up their rows and go on.
+
+    ``instance`` is a name that no other living process has, frozen ones included: each board has
+    a group and a changelog of its own. With a shared one, a board that freezes and wakes up when
+    another has taken over would write what it had read over newer rows.
     """
 
-    def __init__(self, bootstrap_servers: str, topic: str) -> None:
+    def __init__(self, bootstrap_servers: str, topic: str, instance: str) -> None:
         self.status = Status(problem="connecting to Kafka")
         self.restarts = 0
         self._bootstrap_servers = bootstrap_servers
         self._topic = topic
-        self._name = f"board-{topic}"
+        self._name = f"board-{instance}-{topic}"
         self._tables: Tables | None = None
 
     @property
@@ -64,10 +73,12 @@ class Follower:
         return self._tables.rows() if self._tables else {}
 
     async def run(self) -> None:
-        """Follow until cancelled."""
+        """Follow until cancelled; raises ``Stuck``."""
         while True:
             try:
                 await self._follow()
+            except Stuck:
+                raise
             except Exception as error:
                 self.restarts += 1
                 self.status = Status(problem=_text(error))
@@ -112,7 +123,7 @@ class Follower:
                 self.status = Status(done=done, total=total)
             elif len(tables.assigned) < tables.partitions:
                 self.status = Status(
-                    problem=f"another process named {self._name} reads part of {self._topic}"
+                    problem=f"another board named {self._name} reads part of {self._topic}"
                 )
             else:
                 targets = await self._compare(tables, targets)
@@ -142,9 +153,14 @@ class Follower:
 
     async def _end(self, tables: Tables, starting: asyncio.Task[None]) -> None:
         starting.cancel()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_SECONDS):
-                await asyncio.gather(starting, tables.stop(), return_exceptions=True)
+        stopping = tables.stop()
+        # Not cancelled when it takes too long: Faust's stop does not heed that.
+        done, pending = await asyncio.wait({starting, stopping}, timeout=STOP_SECONDS)
+        if pending:
+            raise Stuck(f"the tables did not end within {STOP_SECONDS:.0f} s")
+        errors = [task.exception() for task in done if not task.cancelled()]
+        if stopping.cancelled() or stopping.exception():
+            raise Stuck(f"the tables did not end: {errors}")
 
     async def _drop(self, changelog: str) -> None:
         log.warning("dropping %s: the tables are rebuilt from %s", changelog, self._topic)

@@ -19,7 +19,9 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
 from faust.types import TP
+from mode.threads import ServiceThread, WorkerThread
 
+JOIN_SECONDS: Final = 1.0
 SEEK_SECONDS: Final = 60.0
 """Less than Faust's own 90 s, after which it would go on without having sought."""
 
@@ -67,7 +69,9 @@ def positioned(
         _held: frozenset[TP] = frozenset()
 
         def _new_consumer_thread(self) -> AIOKafkaConsumerThread:
-            return _ConsumerThread(topic, fetched, self, loop=self.loop, beacon=self.beacon)
+            return _ConsumerThread(
+                topic, fetched, self, loop=self.loop, beacon=self.beacon, Worker=_Worker
+            )
 
         async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
             self._held = frozenset()
@@ -92,6 +96,21 @@ def positioned(
             super().resume_partitions(held)
 
     return PositionedConsumer
+
+
+class _Worker(WorkerThread):
+    """A thread that holds up nobody's end.
+
+    Left alone, Faust joins it in the event loop for as long as it takes; and one that is told to
+    stop before it has said that it started is not told at all, and keeps the process alive.
+    """
+
+    def __init__(self, service: ServiceThread, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(service, **kwargs)
+        self.daemon = True
+
+    def stop(self) -> None:
+        self.is_stopped.wait(JOIN_SECONDS)
 
 
 class _ConsumerThread(AIOKafkaConsumerThread):

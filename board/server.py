@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import logging
+import os
+import re
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,11 +16,13 @@ from fastapi.responses import JSONResponse
 from nicegui import ui
 
 from board.figures import Shared
-from board.follow import Follower
+from board.follow import Follower, Stuck
 from board.pages import register
 from board.pages.context import Board
 from board.rest import Rest, Watch
 from domain.errors import OrderError
+
+log = logging.getLogger(__name__)
 
 GRACE_SECONDS: Final = 3
 
@@ -45,7 +49,11 @@ async def run_board(
     ``OrderError`` when the port is taken.
     """
     with _listening(settings.host, settings.port) as sock:
-        follower = Follower(settings.kafka_bootstrap_servers, settings.events_topic)
+        # Nobody else has this name while the port is held, which a frozen process does, too.
+        instance = f"{socket.gethostname()}-{settings.port}"
+        follower = Follower(
+            settings.kafka_bootstrap_servers, settings.events_topic, topic_name(instance)
+        )
         rest = Rest(settings.api_url)
         shared = Shared(lambda: follower.views.values())  # noqa: PLW0108  # new ones after a restart
         board = Board(follower, shared, rest, Watch(rest), settings.temporal_ui_url)
@@ -68,8 +76,22 @@ async def run_board(
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
             await rest.close()
+            if stuck := next((error for error in ended if isinstance(error, Stuck)), None):
+                _leave(stuck, 0 if stop.is_set() else 1)
+
+
+def _leave(stuck: Stuck, code: int) -> None:
+    """End the process although a part of it does not: the tables may die at any moment."""
+    log.warning("%s; the process ends all the same", stuck)
+    logging.shutdown()
+    os._exit(code)
+
+
+def topic_name(text: str) -> str:
+    """Return ``text`` as a part of a Kafka topic's name."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", text)[-80:]
 
 
 async def _wait(stop: asyncio.Event) -> None:

@@ -48,6 +48,7 @@ class Tables:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.app = _app(bootstrap_servers, partitions, name)
         self._fetched = Fetched()
+        self._stopping: asyncio.Task[None] | None = None
         # Faust has no setting for it; the transport makes its consumer from this attribute.
         self.app.transport.Consumer = positioned(topic, self._positions, self._fetched)  # type: ignore[misc]
         self.app.sensors.add(_Watch(self.failed))
@@ -127,9 +128,11 @@ class Tables:
         self.app.producer.buffer.max_messages = WRITES_WAITING
         await self.app.start()
 
-    async def stop(self) -> None:
-        """End it; what was folded is in the changelog then."""
-        await self.app.stop()
+    def stop(self) -> asyncio.Task[None]:
+        """End it; when the task is done, what was folded is in the changelog."""
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self.app.stop())
+        return self._stopping
 
     def crashed(self) -> BaseException | None:
         """Return why the app or its fold died, ``None`` while it lives."""

@@ -26,6 +26,7 @@ from tests.support.waiting import until
 from tests.unit.board.test_fold import event
 
 PATIENCE = 300
+INSTANCE = "one"
 
 STORIES = (
     ("received", "validated", "payment_charged", "shipped"),
@@ -116,8 +117,10 @@ async def partitions_of(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
 
 
 @contextlib.asynccontextmanager
-async def following(endpoints: Endpoints, topic: str) -> AsyncIterator[Follower]:
-    follower = Follower(endpoints.kafka_bootstrap, topic)
+async def following(
+    endpoints: Endpoints, topic: str, instance: str = INSTANCE
+) -> AsyncIterator[Follower]:
+    follower = Follower(endpoints.kafka_bootstrap, topic, instance)
     task = asyncio.create_task(follower.run())
     try:
         yield follower
@@ -174,7 +177,7 @@ async def delete_changelog(endpoints: Endpoints, topic: str) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=endpoints.kafka_bootstrap)
     await admin.start()
     try:
-        await admin.delete_topics([Tables.changelog_of(f"board-{topic}")])
+        await admin.delete_topics([Tables.changelog_of(f"board-{INSTANCE}-{topic}")])
     finally:
         await admin.close()
 
@@ -205,9 +208,9 @@ async def test_after_20_000_events_a_restart_and_a_lost_store_the_tables_are_the
 
 PROCESS = """
 import asyncio, sys
-from board.follow import Follower, Status
+from board.follow import Follower
 
-asyncio.run(Follower(sys.argv[1], sys.argv[2]).run())
+asyncio.run(Follower(*sys.argv[1:]).run())
 """
 
 
@@ -222,6 +225,7 @@ async def test_killed_at_any_moment_while_it_works_it_goes_on_without_loss(
             PROCESS,
             endpoints.kafka_bootstrap,
             topics.events,
+            INSTANCE,
             stderr=asyncio.subprocess.DEVNULL,
         )
         try:
@@ -265,7 +269,7 @@ _seen: dict[str, int] = {}
 
 async def changelog_has_grown(endpoints: Endpoints, topic: str) -> bool:
     """Whether the changelog has more records than when it was last asked with this answer."""
-    changelog = Tables.changelog_of(f"board-{topic}")
+    changelog = Tables.changelog_of(f"board-{INSTANCE}-{topic}")
     consumer = AIOKafkaConsumer(bootstrap_servers=endpoints.kafka_bootstrap, group_id=None)
     await consumer.start()
     try:
@@ -338,7 +342,7 @@ async def test_two_boards_of_one_name_do_not_show_half_of_the_orders_each(
         async with following(endpoints, topics.events) as other:
 
             async def told() -> bool:
-                return all("another process" in (f.status.problem or "") for f in (one, other))
+                return all("another board" in (f.status.problem or "") for f in (one, other))
 
             await until(told, patience=120)
             assert not one.status.complete
