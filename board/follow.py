@@ -17,10 +17,17 @@ log = logging.getLogger(__name__)
 PROBE_SECONDS: Final = 0.5
 PAUSE_SECONDS: Final = 2.0
 STOP_SECONDS: Final = 12.0
+STALLED_LOOKS: Final = 180
+"""One and a half minutes, as many as Faust gives its seek. Looks, not seconds: a process that was
+frozen has not looked."""
 
 
 class StaleChangelog(Exception):
     """The changelog belongs to another life of the topic and must be made anew."""
+
+
+class StandsStill(Exception):
+    """Records wait and none comes, as when Faust misses a rebalance amid its recovery."""
 
 
 class Stuck(Exception):
@@ -43,6 +50,11 @@ class Status:
     behind: int = 0
     problem: str | None = None
 
+    @property
+    def waits(self) -> bool:
+        """Whether nothing is wrong, and there are records yet to be read."""
+        return self.problem is None and not (self.complete and self.behind == 0)
+
 
 class Follower:
     """Follows the events topic for as long as ``run`` runs.
@@ -62,6 +74,8 @@ class Follower:
         self._topic = topic
         self._name = f"board-{instance}-{topic}"
         self._tables: Tables | None = None
+        self._at = 0
+        """How many records have been read, of the changelog or of the topic."""
 
     @property
     def views(self) -> Mapping[int, View]:
@@ -112,21 +126,26 @@ class Follower:
 
     async def _watch(self, tables: Tables, starting: asyncio.Task[None]) -> None:
         targets: dict[int, int] = {}
+        still = 0
         while True:
+            before = self._at
             if starting.done() and (crash := tables.crashed() or starting.exception()):
                 raise crash
             if crash := tables.crashed():
                 raise crash
             if not tables.recovered:
                 targets = {}
-                done, total = tables.recovery_progress()
-                self.status = Status(done=done, total=total)
+                self._at, total = tables.recovery_progress()
+                self.status = Status(done=self._at, total=total)
             elif len(tables.assigned) < tables.partitions:
                 self.status = Status(
                     problem=f"another board named {self._name} reads part of {self._topic}"
                 )
             else:
                 targets = await self._compare(tables, targets)
+            still = still + 1 if self._at == before and self.status.waits else 0
+            if still > STALLED_LOOKS:
+                raise StandsStill(f"the tables stand still: {self.status}")
             await asyncio.sleep(PROBE_SECONDS)
 
     async def _compare(self, tables: Tables, targets: dict[int, int]) -> dict[int, int]:
@@ -143,6 +162,7 @@ class Follower:
         if any(read[partition] > end for partition, end in ends.items()):
             raise StaleChangelog(f"{tables.changelog} is ahead of {self._topic}")
         targets = targets or ends
+        self._at = sum(read.values())
         self.status = Status(
             complete=all(read[p] >= target for p, target in targets.items()),
             done=sum(min(read[p], target) for p, target in targets.items()),

@@ -15,6 +15,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 from faust.types import TP
 
+from board import follow
 from board.fold import View
 from board.follow import Follower, Status
 from board.record import Record
@@ -262,6 +263,28 @@ async def test_nothing_is_read_before_the_seek_however_long_that_takes(
             await caught_up(follower)
             await assert_same(follower, endpoints, topics.events)
             assert follower.restarts == 0
+
+
+async def test_tables_that_stand_still_are_started_again(
+    endpoints: Endpoints, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def nothing(*_: object) -> dict[TP, list[object]]:
+        await asyncio.sleep(0.1)
+        return {}
+
+    await publish(endpoints, topics.events, made_up_events(20, seed=7))
+    with monkeypatch.context() as while_it_stands:
+        while_it_stands.setattr(AIOKafkaConsumerThread, "_fetch_records", nothing)
+        while_it_stands.setattr(follow, "STALLED_LOOKS", 4)
+        async with following(endpoints, topics.events) as follower:
+
+            async def restarted() -> bool:
+                return follower.restarts > 0
+
+            await until(restarted, patience=PATIENCE)
+            while_it_stands.undo()
+            await caught_up(follower)
+            await assert_same(follower, endpoints, topics.events)
 
 
 _seen: dict[str, int] = {}
