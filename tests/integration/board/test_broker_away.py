@@ -1,10 +1,8 @@
 """The tables when the broker goes away, comes back, or was never there; a broker of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from devstack import Endpoints, free_port
@@ -20,16 +18,6 @@ from tests.integration.board.test_tables import (
 from tests.support.waiting import until
 
 TOPIC = "events"
-
-
-@pytest.fixture
-async def kafka(tmp_path: Path) -> AsyncIterator[Kafka]:
-    home = Home(tmp_path, (), persistent=False, say=print, died=print)
-    kafka = Kafka(home, free_port())
-    kafka.log.parent.mkdir()
-    await kafka.start()
-    yield kafka
-    await kafka.stop()
 
 
 def endpoints_of(kafka: Kafka) -> Endpoints:

@@ -3,15 +3,13 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from devstack import Endpoints, free_port
+from devstack import free_port
 from devstack.kafka import Kafka
-from devstack.server import Home
 from ingest.processes import Role
 from tests.integration.board.test_broker_away import TOPIC, create_topic, endpoints_of
 from tests.integration.board.test_tables import made_up_events, publish
@@ -50,21 +48,16 @@ class Board:
 
 
 @pytest.fixture
-async def kafka(tmp_path: Path) -> AsyncIterator[Kafka]:
-    home = Home(tmp_path, (), persistent=False, say=print, died=print)
-    kafka = Kafka(home, free_port())
-    kafka.log.parent.mkdir()
-    await kafka.start()
+async def filled(kafka: Kafka) -> Kafka:
     await create_topic(kafka)
     await publish(endpoints_of(kafka), TOPIC, made_up_events(500, seed=21))
-    yield kafka
-    await kafka.stop()
+    return kafka
 
 
 @pytest.mark.chaos
-async def test_sigterm_ends_it_at_any_moment_of_its_start(kafka: Kafka, tmp_path: Path) -> None:
+async def test_sigterm_ends_it_at_any_moment_of_its_start(filled: Kafka, tmp_path: Path) -> None:
     for moment in MOMENTS:
-        board = Board(kafka, tmp_path / "board.log")
+        board = Board(filled, tmp_path / "board.log")
         await board.role.start()
         await asyncio.sleep(moment)
         assert await board.end() == 0, moment
@@ -73,13 +66,13 @@ async def test_sigterm_ends_it_at_any_moment_of_its_start(kafka: Kafka, tmp_path
 
 @pytest.mark.chaos
 async def test_sigterm_ends_it_while_the_broker_is_away_and_rows_wait_to_be_written(
-    kafka: Kafka, tmp_path: Path
+    filled: Kafka, tmp_path: Path
 ) -> None:
-    board = Board(kafka, tmp_path / "board.log")
+    board = Board(filled, tmp_path / "board.log")
     await board.role.start()
     await until(board.complete, patience=PATIENCE)
-    endpoints: Endpoints = endpoints_of(kafka)
+    endpoints = endpoints_of(filled)
     await publish(endpoints, TOPIC, made_up_events(2_000, seed=22))
-    await kafka.kill()
+    await filled.kill()
     await asyncio.sleep(1)
     assert await board.end() == 0

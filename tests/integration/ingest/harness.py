@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from ingest.settings import Settings
 from ingest.topics import COMMAND_BYTES_MAX
 from persistence.queries import Outcome, history, outcomes_of
 from tests.support.waiting import until
+
+Logs = list[MutableMapping[str, Any]]
 
 ADDRESS = {"street": "1 Main St", "city": "Anytown", "state": "CA", "zip": "12345"}
 READY_SECONDS = 60
@@ -42,6 +44,11 @@ def update_address(order_id: str, zip_code: str, **more: object) -> dict[str, An
 
 def approve(order_id: str, **more: object) -> dict[str, Any]:
     return {"type": "approve", "order_id": order_id, "reviewed_by": "test", **more}
+
+
+async def said(logs: Logs, event: str, server: str) -> Logs:
+    """Return what was logged of a server under this name."""
+    return [entry for entry in logs if entry["event"] == event and entry["server"] == server]
 
 
 @contextlib.asynccontextmanager
@@ -123,6 +130,14 @@ class Commands:
 
         (only,) = await until(found, patience=patience)
         return only
+
+    async def each_has_one_outcome(self, sent: list[str]) -> None:
+        """Wait until every one of these commands has caused its event."""
+
+        async def all_are_there() -> bool:
+            return len(await outcomes_of(self.db, sent)) == len(sent)
+
+        await until(all_are_there, patience=180)
 
     async def story(self, order_id: str, last: str) -> list[str]:
         """Wait until the newest event of an order is of type ``last``; return all types."""

@@ -2,10 +2,8 @@
 
 import asyncio
 import uuid
-from collections.abc import MutableMapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import httpx
@@ -17,12 +15,10 @@ from devstack import Server, Stack, free_port
 from ingest.consumer import POLL_RECORDS
 from ingest.lanes import Bounds
 from ingest.settings import Settings
-from persistence.queries import orders_in_motion, outcomes_of
+from persistence.queries import orders_in_motion
 from tests.integration.ingest.conftest import OwnServers
-from tests.integration.ingest.harness import Commands, approve, commanding, running, start
+from tests.integration.ingest.harness import approve, commanding, running, said, start
 from tests.support.waiting import until
-
-Logs = list[MutableMapping[str, Any]]
 
 
 def _server(stack: Stack, name: str) -> Server:
@@ -50,10 +46,6 @@ def _family(server: Server) -> list[psutil.Process]:
     """A server with its children: PostgreSQL serves each connection from one of its own."""
     parent = psutil.Process(server.pid)
     return [parent, *parent.children(recursive=True)]
-
-
-async def _said(logs: Logs, event: str, server: str) -> Logs:
-    return [entry for entry in logs if entry["event"] == event and entry["server"] == server]
 
 
 @pytest.mark.chaos
@@ -84,18 +76,18 @@ async def test_a_minute_without_a_server_costs_neither_memory_nor_membership(
             await _take_away(_server(own_servers.stack, name), how)
             late = [approve(order_ids[n % 10]) for n in range(Bounds().held + 2 * POLL_RECORDS)]
             sent = await commands.send(*late, partition=0)
-            await until(lambda: _said(logs, "waiting", server))
+            await until(lambda: said(logs, "waiting", server))
             for _ in range(60):
                 held = (await client.get("/ready")).json()["held"]
                 assert held < Bounds().held + POLL_RECORDS
                 await asyncio.sleep(1)
             assert held >= Bounds().held
             await _bring_back(_server(own_servers.stack, name), how)
-            await _each_has_one_outcome(commands, sent)
+            await commands.each_has_one_outcome(sent)
             await commands.all_committed()
             assert await _rebalances(client) == before
             assert await commands.dead_letters() == {}
-    assert len(await _said(logs, "waiting", server)) <= (1 if how == "killed" else 3)
+    assert len(await said(logs, "waiting", server)) <= (1 if how == "killed" else 3)
 
 
 async def _rebalances(client: httpx.AsyncClient) -> str:
@@ -127,18 +119,18 @@ async def test_a_server_that_is_away_costs_waiting_and_nothing_else(
             if name != "kafka":
                 sent += await commands.send(*(start(f"F-{run}-{n}") for n in range(10, 40)))
                 sent += await commands.send(*(approve(f"F-{run}-{n}") for n in range(40)))
-            await until(lambda: _said(logs, "waiting", server))
+            await until(lambda: said(logs, "waiting", server))
             await _bring_back(_server(own_servers.stack, name), how)
-            await until(lambda: _said(logs, "back", server))
+            await until(lambda: said(logs, "back", server))
             sent += await commands.send(start(f"F-{run}-last"))
-            await _each_has_one_outcome(commands, sent)
+            await commands.each_has_one_outcome(sent)
             await commands.all_committed()
             assert await commands.dead_letters() == {}
             await until(
                 lambda: _nothing_moves(own_db)
             )  # or the next test's starts would wait for it
     # A thawed server may time out again before it has caught up; never a line for each retry.
-    assert len(await _said(logs, "waiting", server)) <= (1 if how == "killed" else 3)
+    assert len(await said(logs, "waiting", server)) <= (1 if how == "killed" else 3)
 
 
 async def test_ingest_ends_while_postgresql_is_frozen_and_its_successor_does_the_rest(
@@ -153,25 +145,18 @@ async def test_ingest_ends_while_postgresql_is_frozen_and_its_successor_does_the
                 async with running(own_settings, "ingest"):
                     await _take_away(postgres, "frozen")
                     sent = await commands.send(*(approve(f"D-{run}-{n}") for n in range(20)))
-                    await until(lambda: _said(logs, "waiting", "PostgreSQL"))
+                    await until(lambda: said(logs, "waiting", "PostgreSQL"))
             finally:
                 await _bring_back(postgres, "frozen")
             assert await commands.lag() == len(sent)
             async with running(own_settings, "ingest", "worker"):
-                await _each_has_one_outcome(commands, sent)
+                await commands.each_has_one_outcome(sent)
                 await commands.all_committed()
 
 
 async def _nothing_moves(db: asyncpg.Pool) -> bool:
     moving, _ = await orders_in_motion(db, timedelta(0), timedelta(0))
     return moving == 0
-
-
-async def _each_has_one_outcome(commands: Commands, sent: list[str]) -> None:
-    async def all_are_there() -> bool:
-        return len(await outcomes_of(commands.db, sent)) == len(sent)
-
-    await until(all_are_there, patience=180)
 
 
 async def test_a_role_that_finds_no_server_says_in_one_line_what_to_do(

@@ -1,9 +1,7 @@
 """A server is slow or answers errors: nothing is lost, nothing becomes a dead letter for it."""
 
 import uuid
-from collections.abc import MutableMapping
 from datetime import timedelta
-from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -16,20 +14,18 @@ from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 
 from ingest.settings import Settings
 from orchestration.temporal_client import connect
-from persistence.queries import outcomes_of
 from tests.chaos.links import Link, Mode
 from tests.integration.ingest.conftest import OwnServers
 from tests.integration.ingest.harness import (
-    Commands,
     approve,
     cancel,
     commanding,
     running,
+    said,
     start,
 )
 from tests.support.waiting import until
 
-Logs = list[MutableMapping[str, Any]]
 DELAY = 0.3
 """Every packet comes so many seconds late: some fifty times what these servers take."""
 
@@ -47,17 +43,6 @@ def _over_links(settings: Settings, links: dict[str, Link]) -> Settings:
     )
 
 
-def _said(logs: Logs, event: str, server: str) -> int:
-    return len([e for e in logs if e["event"] == event and e.get("server") == server])
-
-
-async def _each_has_one_outcome(commands: Commands, sent: list[str]) -> None:
-    async def all_are_there() -> bool:
-        return len(await outcomes_of(commands.db, sent)) == len(sent)
-
-    await until(all_are_there, patience=180)
-
-
 @pytest.mark.parametrize("slow", ["temporal", "postgres", "kafka"])
 async def test_a_slow_server_makes_ingest_slow_and_nothing_else(
     slow: str, own_servers: OwnServers, own_settings: Settings, own_db: asyncpg.Pool
@@ -70,7 +55,7 @@ async def test_a_slow_server_makes_ingest_slow_and_nothing_else(
                 sent = await commands.send(*(start(f"S-{run}-{n}") for n in range(20)))
                 sent += await commands.send(*(approve(f"S-{run}-{n}") for n in range(20)))
                 await commands.send_raw(b"junk")
-                await _each_has_one_outcome(commands, sent)
+                await commands.each_has_one_outcome(sent)
                 await commands.all_committed()
                 own_servers.links[slow].set(Mode.PASS)
             assert len(await commands.dead_letters()) == 1
@@ -87,7 +72,7 @@ async def test_temporal_that_refuses_every_call_is_waited_for(
         async with running(own_settings, "ingest"), commanding(own_settings, own_db) as commands:
             sent = await commands.send(*(start(f"E-{run}-{n}") for n in range(10)))
             sent += await commands.send(*(approve(f"E-{run}-{n}") for n in range(10)))
-            await until(lambda: _has_said(logs, "Temporal"))
+            await until(lambda: said(logs, "waiting", "Temporal"))
             client = await connect(
                 own_settings.temporal_host, own_settings.temporal_port, "default"
             )
@@ -100,9 +85,9 @@ async def test_temporal_that_refuses_every_call_is_waited_for(
             )
             await commands.all_committed()
             async with running(own_settings, "worker"):
-                await _each_has_one_outcome(commands, sent)
+                await commands.each_has_one_outcome(sent)
             assert await commands.dead_letters() == {}
-    assert _said(logs, "waiting", "Temporal") == 1
+    assert len(await said(logs, "waiting", "Temporal")) == 1
 
 
 async def test_postgresql_that_refuses_connections_is_waited_for(
@@ -125,16 +110,16 @@ async def test_postgresql_that_refuses_connections_is_waited_for(
                 )
                 sent = await commands.send(*(cancel(f"Q-{run}-{n}") for n in range(10)))
                 sent += await commands.send(*(start(f"Q-{run}-{n}") for n in range(10)))
-                await until(lambda: _has_said(logs, "PostgreSQL"))
+                await until(lambda: said(logs, "waiting", "PostgreSQL"))
                 await outside.execute(f'alter database "{name}" allow_connections true')
                 async with running(own_settings, "worker"):
-                    await _each_has_one_outcome(commands, sent)
+                    await commands.each_has_one_outcome(sent)
                 await commands.all_committed()
                 assert await commands.dead_letters() == {}
     finally:
         await outside.execute(f'alter database "{name}" allow_connections true')
         await outside.close()
-    assert _said(logs, "waiting", "PostgreSQL") == 1
+    assert len(await said(logs, "waiting", "PostgreSQL")) == 1
 
 
 async def test_a_broker_that_takes_no_dead_letters_holds_up_only_what_is_one(
@@ -149,17 +134,13 @@ async def test_a_broker_that_takes_no_dead_letters_holds_up_only_what_is_one(
         ):
             await commands.send_raw(b"junk", partition=0)
             sent = await commands.send(*(start(f"B-{run}-{n}") for n in range(4)), partition=0)
-            await _each_has_one_outcome(commands, sent)
-            await until(lambda: _has_said(logs, "Kafka"))
+            await commands.each_has_one_outcome(sent)
+            await until(lambda: said(logs, "waiting", "Kafka"))
             assert await commands.lag() == 5, "the lowest unfinished offset is that of the junk"
             await _limit_dead_letters(own_settings, 1_048_588)
             await commands.all_committed()
             assert len(await commands.dead_letters()) == 1
-    assert _said(logs, "waiting", "Kafka") == 1
-
-
-async def _has_said(logs: Logs, server: str) -> bool:
-    return _said(logs, "waiting", server) > 0
+    assert len(await said(logs, "waiting", "Kafka")) == 1
 
 
 async def _limit_dead_letters(settings: Settings, size: int) -> None:
