@@ -4,7 +4,7 @@ import heapq
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from board.durations import quantile
@@ -151,6 +151,11 @@ class Selection:
     descending: bool = True
     first: int = 0
     count: int = 25
+
+    def within(self, total: int) -> "Selection":
+        """Return this page of ``total`` orders, the last one where there are no longer so many."""
+        last = max(0, total - 1) // self.count * self.count
+        return replace(self, first=min(self.first, last))
 
 
 def select(views: Iterable[View], wanted: Selection, now: int) -> tuple[list[Order], int]:

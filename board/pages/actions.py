@@ -78,15 +78,19 @@ class Form:
         self._result.set_text("")
 
     def open(self) -> None:
-        """Show the dialog."""
+        """Show the dialog, as it was left where a command still waits for its outcome."""
+        self.dialog.open()
+        if self._busy.visible:
+            return
         self.open_at_rest()
         self._inputs["reason"].set_value("")  # the name stays, a reason is for one command
         if "order_id" in self._inputs:
             self._inputs["order_id"].set_value(f"S-{secrets.token_hex(3)}")
-        self.dialog.open()
 
     async def submit(self) -> None:
         """Send the command; the outcome stays to be read until the dialog is closed."""
+        if self._busy.visible:  # Enter, pressed again
+            return
         valid = [field.validate() for field in self._inputs.values()]
         if not all(valid):
             return

@@ -96,7 +96,8 @@ class _Overview:
         self._shown_states: dict[State, int] = {}
         self._list()
         self._records = ui.label().classes("text-sm opacity-80").mark("records")
-        self._broken = ui.column().classes("w-full gap-1").mark("broken")
+        self._broken = ui.expansion(icon="report").classes("w-full").mark("broken")
+        self._broken.visible = False
         self._shown_broken: list[tuple[int, int]] = []
         self.refresh()
         ui.timer(TICK_SECONDS, self.refresh)
@@ -182,6 +183,9 @@ class _Overview:
 
     def _show_list(self, now: int) -> None:
         orders, total = self._board.shared.select(self._wanted)
+        if (wanted := self._wanted.within(total)) != self._wanted:
+            self._wanted = wanted
+            orders, total = self._board.shared.select(wanted)
         rows = [_row(order, now) for order in orders]
         if rows != self._table.rows:
             self._table.rows = rows
@@ -200,8 +204,10 @@ class _Overview:
         if shown == self._shown_broken:
             return
         self._shown_broken = shown
+        self._broken.visible = bool(shown)
+        self._broken.set_text(f"Broken events, the last {len(shown)}")
         self._broken.clear()
-        with self._broken, ui.expansion(f"Broken events, the last {len(shown)}", icon="report"):
+        with self._broken:
             for partition, broken in figures.last_broken:
                 where = f"partition {partition}, offset {broken.offset}: {broken.error}"
                 ui.label(where).classes("text-sm font-medium wrap-anywhere")

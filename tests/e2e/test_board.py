@@ -261,9 +261,7 @@ async def test_every_button_asks_for_a_name_and_a_reason_and_sends_nothing_witho
     assert order_id not in site.log.read_text()  # what is sent is logged first
 
 
-async def test_the_board_counts_an_order_within_a_second_of_its_event(
-    page: Page, site: Site
-) -> None:
+async def test_the_board_counts_an_order_without_being_asked(page: Page, site: Site) -> None:
     await page.goto(site.url)
     waiting = marked(page, "Waiting for a person")
     await expect(waiting).not_to_have_text("-")
@@ -321,6 +319,22 @@ async def test_the_keyboard_alone_starts_an_order(page: Page, site: Site) -> Non
     await expect(dialog.get_by_role("status")).to_have_text("Applied: order.received")
     await page.keyboard.press("Escape")
     await expect(dialog).to_have_count(0)
+
+
+async def test_enter_pressed_twice_sends_one_command(page: Page, site: Site) -> None:
+    await page.goto(site.url)
+    await page.get_by_role("button", name="Start a sample order").click()
+    dialog = page.get_by_role("dialog")
+    order_id = await dialog.get_by_label("Order id").input_value()
+    await dialog.get_by_label("Your name", exact=True).fill("ann")
+    reason = dialog.get_by_label("Reason", exact=True)
+    await reason.fill("in a hurry")
+    await reason.evaluate(
+        """field => [1, 2].forEach(() => field.dispatchEvent(
+            new KeyboardEvent("keydown", {key: "Enter", bubbles: true})))"""
+    )
+    await expect(dialog.get_by_role("status")).to_have_text("Applied: order.received")
+    assert site.log.read_text().count(order_id) == 1  # what is sent is logged first
 
 
 @pytest.mark.parametrize("path", ["/", "/dead-letters", "/orders/{order}"])

@@ -96,6 +96,13 @@ def test_a_quantile_is_within_2_5_percent_of_the_exact_one(times: list[int], sha
 
 
 @pytest.mark.parametrize(
+    ("first", "total", "shown"), [(50, 60, 50), (50, 50, 25), (50, 26, 25), (25, 25, 0), (25, 0, 0)]
+)
+def test_a_page_that_is_no_more_becomes_the_last_one(first: int, total: int, shown: int) -> None:
+    assert Selection(first=first).within(total) == Selection(first=shown)
+
+
+@pytest.mark.parametrize(
     ("milliseconds", "text"),
     [
         (0, "0.0 s"),
