@@ -19,6 +19,7 @@ from ingest import notify
 from ingest.client.errors import Code, Failed
 from ingest.client.program import exits
 from ingest.client.program import settings as client_settings
+from ingest.header_keys import tolerate_any_header_key
 from ingest.log import configure_logging
 from ingest.outage import KAFKA_AWAY
 from ingest.settings import BadSetting, Settings, load_settings
@@ -70,6 +71,7 @@ def run_role(name: str, main: RoleMain) -> int:
         print(f"orders {name}: {error}", file=sys.stderr)
         return 1
     configure_logging(settings.log_format)
+    tolerate_any_header_key()  # ingest reads commands, the API all topics, the board events
     last_line = ""
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:

@@ -16,6 +16,7 @@ from playwright.async_api import Browser, Locator, Page, expect
 from devstack import free_port
 from ingest.processes import Role, running
 from tests.support.browser import chromium, needs_chromium
+from tests.support.kcat import needs_kcat, shell
 from tests.support.service import Service
 from tests.support.waiting import until
 
@@ -303,6 +304,33 @@ async def test_a_dead_letter_shows_its_error_and_a_replay_its_outcome(
     await card.get_by_role("button", name="Replay").click()
     await expect(card.get_by_text("2 attempts")).to_be_visible()
     await expect(card.get_by_role("status")).to_contain_text("Dead-lettered:")
+
+
+@needs_kcat
+async def test_header_keys_that_are_not_utf8_stop_neither_board_nor_api(
+    page: Page, site: Site
+) -> None:
+    value = json.dumps(
+        {
+            "type": "order.command_rejected",
+            "order_id": "H-1",
+            "sequence": 1,
+            "at": "2026-01-01T00:00:00Z",
+            "state": None,
+            "data": {"command_type": "cancel", "reason": "unknown order"},
+        }
+    )
+    restarts = site.api.restarts, site.board.restarts
+    kcat = f"kcat -P -b {site.service.bootstrap} -H \"$(printf '\\377\\376')=1\""
+    for partition in range(4):
+        topic = site.service.topics.events
+        await shell(f"echo '{value}' | {kcat} -k H-1 -t {topic} -p {partition}")
+    await shell(f"echo odd-header | {kcat} -t {site.service.topics.commands}")
+    await page.goto(f"{site.url}/dead-letters")
+    await expect(page.get_by_text("odd-header", exact=True)).to_be_visible()
+    await page.goto(site.url)
+    await expect(page.get_by_role("link", name=await site.start_order(dear=True))).to_be_visible()
+    assert (site.api.restarts, site.board.restarts) == restarts
 
 
 async def test_the_keyboard_alone_starts_an_order(page: Page, site: Site) -> None:
