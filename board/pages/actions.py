@@ -31,7 +31,8 @@ class Ask:
     hint: str = ""
 
 
-LOGGED: Final = "kept in the board's log: the command has no field for it"
+LOGGED: Final = "kept in the board's log, not with the order"
+"""The command has no field for it. Short: a phone has one line for it."""
 NAME: Final = Ask("name", "Your name")
 REASON: Final = Ask("reason", "Reason")
 

@@ -44,6 +44,17 @@ const chosen = localStorage.getItem("orders-dark");
 if (chosen) Quasar.Dark.set(chosen === "true");
 """
 
+# NiceGUI makes a new component of a slot at every update, so that each tick replaced what the
+# table shows, and focus and half-done clicks were lost. The same template is the same component.
+KEEP_SLOTS: Final = """
+if (!globalThis.keptSlots) {
+  const kept = (globalThis.keptSlots = {}), h = Vue.h;
+  const isSlot = (type) => type?.template && type.props?.props;
+  globalThis.Vue = { ...Vue, h: (type, ...more) =>
+    h(isSlot(type) ? (kept[type.template] ??= type) : type, ...more) };
+}
+"""
+
 
 @contextlib.contextmanager
 def page(board: Board, title: str) -> Iterator[None]:
@@ -52,6 +63,7 @@ def page(board: Board, title: str) -> Iterator[None]:
     ui.add_css(CSS)
     ui.colors(primary="#1f5fbf", positive="#1b7f3b", negative="#b3261e", warning="#8a5a00")
     ui.run_javascript(RESTORE_THEME)
+    ui.run_javascript(KEEP_SLOTS)
     with ui.header().classes("items-center gap-3 q-py-sm q-px-md no-wrap"):
         ui.link("Orders", "/").classes("text-white text-lg font-bold no-underline").mark("home")
         ui.link("Dead letters", "/dead-letters").classes("text-white")

@@ -293,6 +293,29 @@ async def test_orders_are_searched_filtered_and_sorted(page: Page, site: Site) -
     await until(lambda: in_order(reverse=True))
 
 
+async def test_a_line_that_moves_on_keeps_the_focus_and_takes_a_slow_click(
+    page: Page, site: Site
+) -> None:
+    order_id = await in_review(site)
+    await page.goto(f"{site.url}/?search={order_id}")
+    link = page.get_by_role("link", name=order_id)
+    since = page.get_by_role("row", name=order_id).get_by_role("cell").nth(2)
+
+    async def moves_on() -> None:
+        await expect(since).not_to_have_text(await since.inner_text())
+
+    for _ in range(2):  # the first may come before all of the page's scripts have run
+        await moves_on()
+    await link.focus()
+    await moves_on()
+    await expect(link).to_be_focused()
+    await link.hover()
+    await page.mouse.down()
+    await moves_on()
+    await page.mouse.up()
+    await expect(page.get_by_role("heading", name=f"Order {order_id}")).to_be_visible()
+
+
 async def test_a_dead_letter_shows_its_error_and_a_replay_its_outcome(
     page: Page, site: Site
 ) -> None:
