@@ -173,14 +173,12 @@ class Follower:
 
     async def _end(self, tables: Tables, starting: asyncio.Task[None]) -> None:
         starting.cancel()
-        stopping = tables.stop()
-        # Not cancelled when it takes too long: Faust's stop does not heed that.
-        done, pending = await asyncio.wait({starting, stopping}, timeout=STOP_SECONDS)
-        if pending:
-            raise Stuck(f"the tables did not end within {STOP_SECONDS:.0f} s")
-        errors = [task.exception() for task in done if not task.cancelled()]
-        if stopping.cancelled() or stopping.exception():
-            raise Stuck(f"the tables did not end: {errors}")
+        ending = asyncio.create_task(_ended(starting, tables.stop()))
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError:  # SIGTERM while they end for another reason
+            await ending
+            raise
 
     async def _drop(self, changelog: str) -> None:
         log.warning("dropping %s: the tables are rebuilt from %s", changelog, self._topic)
@@ -188,6 +186,16 @@ class Follower:
             await admin.delete_topics([changelog])
             while changelog in await admin.list_topics():  # noqa: ASYNC110  # the broker's doing
                 await asyncio.sleep(PROBE_SECONDS)
+
+
+async def _ended(starting: asyncio.Task[None], stopping: asyncio.Future[None]) -> None:
+    # Not cancelled when it takes too long: Faust's stop does not heed that.
+    done, pending = await asyncio.wait({starting, stopping}, timeout=STOP_SECONDS)
+    if pending:
+        raise Stuck(f"the tables did not end within {STOP_SECONDS:.0f} s")
+    errors = [task.exception() for task in done if not task.cancelled()]
+    if stopping.cancelled() or stopping.exception():
+        raise Stuck(f"the tables did not end: {errors}")
 
 
 @contextlib.asynccontextmanager
