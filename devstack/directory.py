@@ -16,12 +16,15 @@ from devstack.errors import InUse, StackError
 _LEFTOVERS_SECONDS = 30.0
 """Longer than the guardian's grace: what a killed stack left behind ends within that."""
 
+_DYING_SECONDS = 2.0
+"""A killed owner holds the lock until the kernel has closed its files, which takes a moment."""
+
 
 async def take_directory(directory: Path, say: Say) -> TextIO:
     """Make `directory` and lock it; closing the file lets go of it.
 
     The servers inherit the lock, so it is held until the last of them has ended. If its owner was
-    killed, this waits until they have.
+    killed, this waits until they have; a living owner is given two seconds to end.
 
     Raises:
         InUse: a living process holds it, or leftovers do not end.
@@ -54,12 +57,13 @@ async def _take(lock: TextIO, directory: Path, say: Say) -> None:
             return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holders = set(_holders(directory / "lock"))
-            if (owner := _owner(lock)) in holders:
+            owner = _owner(lock)
+            if owner in holders and time.monotonic() - began > _DYING_SECONDS:
                 raise InUse(
                     f"process {owner} uses {directory} already: end it first "
                     f"(Ctrl-C in its terminal, or kill {owner}), or use another directory"
                 ) from None
-        if not told:
+        if not told and owner not in holders:
             told = True
             say(f"waiting for the servers of an earlier run in {directory} to end")
         if time.monotonic() - began > _LEFTOVERS_SECONDS:

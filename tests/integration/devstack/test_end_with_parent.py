@@ -55,6 +55,7 @@ async def test_kill_9_of_the_parent_leaves_nothing_and_the_next_start_works(
             assert program in names
         next(process for process in others if "start-dev" in process.cmdline()).suspend()
         os.killpg(parent.pid, signal.SIGKILL)
+        assert not await gone([parent])
         async with Stack(tmp_path, Ports.free(), print) as stack:
             assert stack.kafka.running
         assert not await gone(others)
