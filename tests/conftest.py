@@ -5,6 +5,7 @@ testcontainers; one set serves a whole test process, on free ports.
 """
 
 import os
+import signal
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -27,7 +28,11 @@ KIND = os.environ.get("ORDERS_TEST_STACK", "embedded")
 
 
 def pytest_sessionstart() -> None:
-    """Refuse a choice that cannot work before any test runs."""
+    """Refuse a choice that cannot work before any test runs; let Ctrl-C reach what tests start.
+
+    A shell starts what runs in the background with SIGINT ignored, and that is inherited.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if KIND not in ("embedded", "containers"):
         pytest.exit(f"ORDERS_TEST_STACK={KIND}: must be embedded or containers", 2)
     if KIND == "containers":
