@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from bench.data import Run
-from bench.sections import by, pairs
-from bench.tables import spread, table
+from bench.tables import by, pairs, spread, table
 
 
 def board(runs: Sequence[Run]) -> str:

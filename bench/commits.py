@@ -3,14 +3,16 @@
     python -m bench.commits [--rounds N] [--quick]
 
 1, 4, 16 and 32 writers write refusals for orders of their own, each a commit that has to reach the
-disk (the least that ``record_change`` does). ``notify`` is the function as it is; ``silent`` is the
-same without its NOTIFY, which takes a lock of the whole server from before the commit until after
-its flush. A listener is connected, as a relay is.
+disk (the least that ``record`` does). ``after`` is the procedure as it is, with NOTIFY in a
+transaction of its own; ``within`` has it in the transaction of the write, where it takes a lock of
+the whole server from before the commit until after its flush; ``silent`` has none. A listener is
+connected, as a relay is.
 """
 
 import asyncio
 import contextlib
 import random
+import re
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
@@ -32,12 +34,9 @@ ROUNDS: Final = 3
 SECONDS: Final = 4.0
 WRITERS: Final = (1, 4, 16, 32)
 
-_WITHOUT_NOTIFY: Final = """
-do $$ begin
-    execute regexp_replace(pg_get_functiondef('record_change'::regproc),
-                           'perform pg_notify\\([^;]*;', '');
-end $$
-"""
+PROCEDURE: Final = "select pg_get_functiondef('record_change_and_wake'::regproc)"
+COMMIT: Final = re.compile(r"^ *commit;\n", re.MULTILINE)
+NOTIFY: Final = re.compile(r"perform pg_notify\([^;]*;")
 
 
 async def write_on(db_url: str, name: str, ends: float) -> int:
@@ -81,13 +80,17 @@ async def database(say: Callable[[str], None]) -> AsyncIterator[str]:
 
 
 async def measure(given: Options, telling: Telling, number: int) -> None:
-    """Measure both forms at all numbers of writers, in random order, on a new server."""
+    """Measure the three forms at all numbers of writers, in random order, on a new server."""
     seconds = 1.0 if given.quick else SECONDS
     async with database(telling.now("start")) as db_url:
         listener = await asyncpg.connect(db_url)
         await listener.add_listener("outbox", lambda *_: None)
-        as_it_is = await listener.fetchval("select pg_get_functiondef('record_change'::regproc)")
-        forms = {"notify": as_it_is, "silent": _WITHOUT_NOTIFY}
+        after = await listener.fetchval(PROCEDURE)
+        forms = {
+            "after": after,
+            "within": COMMIT.sub("", after),
+            "silent": NOTIFY.sub("null;", after),
+        }
         for name in random.sample(list(forms), len(forms)):
             await listener.execute(forms[name])
             for writers in WRITERS:
@@ -101,7 +104,7 @@ async def measure(given: Options, telling: Telling, number: int) -> None:
 
 async def rounds(given: Options) -> None:
     """Measure once a round."""
-    with Telling(PART, given.rounds * 2 * len(WRITERS), given.directory) as telling:
+    with Telling(PART, given.rounds * 3 * len(WRITERS), given.directory) as telling:
         for number in range(given.rounds):
             await measure(given, telling, number)
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.data import Run
-from bench.sections import NAMES, by
+from bench.sections import NAMES
+from bench.tables import by
 
 COLOURS: Final = {"full": "#0b6e4f", "flaky": "#c8553d", "usual": "#8d99ae", "best": "#2b59c3"}
 PARTS: Final = (

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from bench import plots, sections
+from bench import part_sections, plots, sections
 from bench.board_section import board
 from bench.data import KEPT, LOOK, Run, load
 from bench.tables import spread, table
@@ -27,11 +27,11 @@ SECTIONS: Final[dict[str, Callable[[Sequence[Run]], str]]] = {
     "bounds": sections.bounds,
     "offered": sections.offered,
     "stored": sections.stored,
-    "commits": sections.commits,
-    "ingest": sections.ingest,
-    "relay": sections.relay,
-    "rest": sections.rest,
-    "profile": sections.profile,
+    "commits": part_sections.commits,
+    "ingest": part_sections.ingest,
+    "relay": part_sections.relay,
+    "rest": part_sections.rest,
+    "profile": part_sections.profile,
     "board": board,
     "compare": sections.compare,
 }

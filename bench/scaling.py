@@ -119,7 +119,7 @@ def needs(costs: Costs, commits: list[Run], rate: int) -> dict[str, Any]:
     """Return what so many orders a second need."""
     databases = {
         form: math.ceil(rate * COMMITS / (commits_a_second(commits, form) * FULL))
-        for form in ("notify", "silent")
+        for form in ("after", "silent")
     }
     ingest, worker = (math.ceil(cores(costs.cpu[n], rate)) for n in ("ingest", "worker"))
     relay = math.ceil(rate * EVENTS / (costs.relay_events_a_second * FULL))
@@ -132,8 +132,8 @@ def needs(costs: Costs, commits: list[Run], rate: int) -> dict[str, Any]:
         "Temporal history shards": history_shards(costs, rate),
         "cores for PostgreSQL": math.ceil(cores(costs.cpu["PostgreSQL"], rate)),
         "commits/s in PostgreSQL": f"{rate * COMMITS:,}",
-        "PostgreSQL servers like the one measured, with NOTIFY": databases["notify"],
-        "the same without NOTIFY": databases["silent"],
+        "PostgreSQL servers like the one measured": databases["after"],
+        "the same if nothing woke the relay": databases["silent"],
         "PostgreSQL's log, MB/s": f"{rate * costs.wal_bytes / 1e6:,.1f}",
         "new event rows a day, million": f"{rate * EVENTS * 86_400 / 1e6:,.0f}",
         "cores for Kafka": math.ceil(cores(costs.cpu["Kafka"], rate)),
@@ -197,10 +197,10 @@ def text(directory: Path) -> str:
         commit_ms=costs.commit_seconds * 1000,
         commit_s=costs.commit_seconds,
         transitions=costs.transitions,
-        notify=commits_a_second(commits, "notify"),
+        after=commits_a_second(commits, "after"),
+        within=commits_a_second(commits, "within"),
         silent=commits_a_second(commits, "silent"),
-        notify_orders=commits_a_second(commits, "notify") / COMMITS,
-        silent_orders=commits_a_second(commits, "silent") / COMMITS,
+        after_orders=commits_a_second(commits, "after") / COMMITS,
         writers=max(run["writers"] for run in commits),
         needs=table(
             ["orders/s", *(f"{rate:,}" for rate in RATES)],

@@ -1,12 +1,12 @@
-"""The sections of the report, each from the measurements of one part."""
+"""The sections of the report about the whole service."""
 
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from bench.data import Run
-from bench.tables import share, spread, table
+from bench.tables import by, pairs, ratios, share, spread, table
 
 NAMES: Final = {
     "full": "the service",
@@ -14,35 +14,6 @@ NAMES: Final = {
     "usual": "usual skeleton",
     "best": "best skeleton",
 }
-
-REQUESTS: Final = {"start": "start", "status": "status", "bare": "bare", "late": "client"}
-REST_PARTS: Final = (
-    *("api", "Kafka", "PostgreSQL", "Temporal server", "worker", "ingest", "relay"),
-    *("bare", "bench", "others"),
-)
-
-
-def by(runs: Sequence[Run], key: str) -> dict[Any, list[Run]]:
-    """Group measurements by a field."""
-    groups: dict[Any, list[Run]] = defaultdict(list)
-    for run in runs:
-        groups[run[key]].append(run)
-    return groups
-
-
-def pairs(
-    runs: Sequence[Run], key: str, one: object, other: object, figure: str
-) -> list[tuple[float, float]]:
-    """Return a figure of ``one`` and of ``other`` for each round that has both."""
-    rounds: dict[tuple[str, int], dict[object, float]] = defaultdict(dict)
-    for run in runs:
-        rounds[run.get("began", ""), run["round"]][run[key]] = run[figure]
-    return [(both[one], both[other]) for both in rounds.values() if {one, other} <= both.keys()]
-
-
-def ratios(runs: Sequence[Run], one: str, other: str, figure: str) -> list[float]:
-    """Return ``one`` / ``other`` for each round that has both."""
-    return [a / b for a, b in pairs(runs, "variant", one, other, figure)]
 
 
 def orders(runs: Sequence[Run]) -> str:
@@ -240,141 +211,6 @@ def stored(runs: Sequence[Run]) -> str:
 def _stored(size: str, run: Run) -> str:
     kinds = {"rows": "rows wait for review", "review": "open workflows wait for review"}
     return f"{run['waiting']:,} {kinds[size]}" if size in kinds else f"{int(size):,} stored"
-
-
-def commits(runs: Sequence[Run]) -> str:
-    """Writes a second, with and without waking the relay."""
-    rows = []
-    for writers, group in by(runs, "writers").items():
-        rate = {name: [run["rate"] for run in of] for name, of in by(group, "form").items()}
-        both = pairs(group, "form", "notify", "silent", "rate")
-        ratio = spread([notify / silent for notify, silent in both])
-        rows.append([writers, spread(rate["notify"], 0), spread(rate["silent"], 0), ratio])
-    heads = ["writers at once", "commits/s", "commits/s without NOTIFY", "ratio"]
-    return f"""## Writes of one PostgreSQL
-
-Each writer writes for an order of its own, each write is a commit that reaches the disk. NOTIFY,
-which wakes the relay, holds a lock of the whole server from before the commit until after its
-flush, so that commits no longer share one.
-
-{table(heads, rows)}"""
-
-
-def ingest(runs: Sequence[Run]) -> str:
-    """Ingest beside the bare client."""
-    groups = by(runs, "variant")
-    rows = [
-        [
-            name,
-            spread([run["rate"] for run in groups[key]], 0),
-            spread([run["cpu"] / run["commands"] * 1000 for run in groups[key]]),
-        ]
-        for key, name in (("ingest", "ingest"), ("bare", "bare calls"))
-        if key in groups
-    ]
-    rate = ratios(runs, "ingest", "bare", "rate")
-    cpu = ratios(runs, "ingest", "bare", "cpu")
-    return f"""## Ingest alone
-
-Start commands from Kafka into Temporal without a worker, against plain loops that make the same
-calls to the same server, as many at a time.
-
-{table(["", "commands/s", "CPU ms a command"], rows)}
-ingest / bare calls: rate {spread(rate)}, CPU {spread(cpu)}.
-"""
-
-
-def relay(runs: Sequence[Run]) -> str:
-    """The relay beside the bare producer."""
-    groups = by(runs, "variant")
-    rows = [
-        [
-            name,
-            spread([run["rate"] for run in groups[key]], 0),
-            spread([run["cpu"] / run["events"] * 1e6 for run in groups[key]], 0),
-        ]
-        for key, name in (("relay", "relay"), ("bare", "bare producer"))
-        if key in groups
-    ]
-    rate = ratios([run for run in runs if "rate" in run], "relay", "bare", "rate")
-    times = [
-        f"From commit to {name}: p50 {groups[f'commit to {name}'][-1]['p50']:.1f} ms, "
-        f"p99 {groups[f'commit to {name}'][-1]['p99']:.1f} ms at 50 events/s."
-        for name in ("topic", "consumer")
-        if f"commit to {name}" in groups
-    ]
-    return f"""## Relay alone
-
-A backlog of 1 KB events to four partitions with acks=all, against the bare idempotent producer that
-sends the same bytes.
-
-{table(["", "events/s", "CPU µs an event"], rows)}
-relay / bare producer: {spread(rate)}. {" ".join(times)}
-"""
-
-
-def rest(runs: Sequence[Run]) -> str:
-    """The API beside a bare endpoint, by what was measured."""
-    groups = by(runs, "what")
-    rows = [
-        [
-            what,
-            len(group),
-            REQUESTS[name],
-            *(spread([run[name][p] for run in group], 1) for p in ("p50", "p99", "worst")),
-        ]
-        for what, group in groups.items()
-        for name in REQUESTS
-    ]
-    heads = ["", "runs", "", "p50 ms", "p99 ms", "worst ms"]
-    used = [[what, *(_cores(group, name) for name in REST_PARTS)] for what, group in groups.items()]
-    ends = [
-        f"{what}: of {run['orders']['accepted']} accepted starts {run['orders']['ended']} orders "
-        f"had ended {run['orders']['seconds']} s after the load."
-        for what, group in groups.items()
-        for run in group
-        if run["drain"]
-    ]
-    rates = sorted({run["rate"] for run in runs})
-    return f"""## REST under load
-
-{" and ".join(map(str, rates))} starts/s for 30 s, 50 `GET status`/s and as many of an endpoint that
-does nothing behind the same web server; servers, workers and the client share the machine. Counted
-from the moment a request was due; `client` is how late it was sent.
-
-{table(heads, rows)}
-Cores in use meanwhile (`bench` is the client, `others` whoever else was on the machine):
-
-{table(["", *REST_PARTS], used)}
-{" ".join(ends)}
-"""
-
-
-def _cores(runs: Sequence[Run], name: str) -> str:
-    if name == "others":
-        return spread([run["usage"]["others"] for run in runs])
-    used = [run["usage"] for run in runs if name in run["usage"]["cpu"]]
-    return spread([usage["cpu"][name] / usage["seconds"] for usage in used])
-
-
-def profile(runs: Sequence[Run]) -> str:
-    """Where the time goes."""
-    text = ["## Where the time goes\n"]
-    for run in by(runs, "role").values():
-        last = run[-1]
-        used, count = last["threads"], last["orders"]
-        rows = [
-            [name, f"{part:.0%}", f"{used['main'] * part / count * 1000:.1f}"]
-            for name, part in list(last["things"].items())[:6]
-        ]
-        text.append(
-            f"**{last['role']}** ([flame graph]({last['role']}.svg)): "
-            f"{used['main'] / count * 1000:.1f} ms of Python an order, "
-            f"{used['others'] / count * 1000:.1f} ms in threads outside of Python. "
-            "What Python spends its time on, the dearest first:\n\n"
-            + table(["", "of Python", "ms an order"], rows)
-        )
-    return "\n".join(text)
 
 
 def compare(runs: Sequence[Run]) -> str:

@@ -1,7 +1,11 @@
-"""How figures are written down."""
+"""How figures are grouped, compared and written down."""
 
 import statistics
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any
+
+from bench.data import Run
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -23,3 +27,26 @@ def spread(values: Sequence[float], digits: int = 2, unit: str = "") -> str:
 def share(value: float) -> str:
     """Return a share as percent, with more digits close to all."""
     return f"{value:.2%}" if value < 1 else "100 %"
+
+
+def by(runs: Sequence[Run], key: str) -> dict[Any, list[Run]]:
+    """Group measurements by a field."""
+    groups: dict[Any, list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[run[key]].append(run)
+    return groups
+
+
+def pairs(
+    runs: Sequence[Run], key: str, one: object, other: object, figure: str
+) -> list[tuple[float, float]]:
+    """Return a figure of ``one`` and of ``other`` for each round that has both."""
+    rounds: dict[tuple[str, int], dict[object, float]] = defaultdict(dict)
+    for run in runs:
+        rounds[run.get("began", ""), run["round"]][run[key]] = run[figure]
+    return [(both[one], both[other]) for both in rounds.values() if {one, other} <= both.keys()]
+
+
+def ratios(runs: Sequence[Run], one: str, other: str, figure: str) -> list[float]:
+    """Return ``one`` / ``other`` for each round that has both."""
+    return [a / b for a, b in pairs(runs, "variant", one, other, figure)]

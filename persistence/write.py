@@ -13,8 +13,7 @@ from persistence.errors import database_errors
 from persistence.pool import Executor
 
 _RECORD: Final = """
-select type, sequence, state, at, repeated
-from record_change($1, $2, $3, $4, $5, $6, $7)
+call record_change_and_wake($1, $2, $3, $4, $5, $6, $7, null, null, null, null, null)
 """
 
 
@@ -47,10 +46,11 @@ class Recorded:
 async def record(conn: Executor, change: Change) -> Recorded:
     """Write the order's row, its next event, the outbox and its payment, all or nothing.
 
-    One statement and one round trip: the function in the database locks the order id, looks
+    One statement and one round trip: the procedure in the database locks the order id, looks
     for an earlier write with this command id or key and returns its result if there is one,
-    checks the move, and numbers the event. Died in the middle, nothing is written; died after
-    the commit, a repetition returns what stands.
+    checks the move, and numbers the event; after its commit it wakes the relay, so it cannot be
+    part of a larger transaction. Died in the middle, nothing is written; died after the commit,
+    a repetition returns what stands, and the relay comes by itself.
 
     Raises ``MoveNotAllowed``, ``AlreadyStarted`` (the order has been received by another
     command), ``Rejected`` (the database refuses a value), ``Unavailable`` (whether it was

@@ -62,6 +62,9 @@ def _no_refund() -> None:
 
 def _event_outside_the_transaction() -> None:
     """State and audit trail are committed first, the event to be published after."""
+    from persistence import write
+
+    write._RECORD = "select * from record_change($1, $2, $3, $4, $5, $6, $7)"  # type: ignore[misc]
 
     def patched(record: Function) -> Function:
         async def call(pool: Any, change: Any) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench import report, scaling, sections
+from bench import report, scaling, tables
 from bench.data import KEPT
 from bench.load import Closed, at_rate
 from bench.meter import Meter
@@ -43,7 +43,7 @@ def test_ratios_are_of_the_same_round_of_the_same_run() -> None:
         {"began": "2", "round": 1, "variant": "full", "rate": 9.0},
         {"began": "2", "round": 0, "variant": "full", "rate": 2.0},
     ]
-    assert sections.ratios(runs, "full", "usual", "rate") == [2.0, 0.5]
+    assert tables.ratios(runs, "full", "usual", "rate") == [2.0, 0.5]
 
 
 async def test_a_meter_counts_a_process_with_its_descendants() -> None:

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from domain import events as e
-from domain.events import Event, EventData, state_after
+from domain.events import TYPE_OF, Event, EventData, state_after
 from domain.model import Address, Item
 from domain.payments import PaymentStatus
+from persistence.errors import database_errors
 from persistence.pool import Executor
 from persistence.queries import get_order, history
 from persistence.write import Change
@@ -27,6 +28,21 @@ AMOUNT: Final = 3000
 def received(order_id: str, command_id: str = "start-1") -> Change:
     deadline = datetime.now(UTC) + timedelta(seconds=15)
     return Change(order_id, "received", e.Received(address=ADDRESS, deadline=deadline), command_id)
+
+
+async def write_within(conn: Executor, change: Change) -> None:
+    """Write within the caller's transaction, or in a database of an older version."""
+    data = change.data.model_dump_json(exclude_none=True)
+    with database_errors():
+        await conn.execute(
+            "select record_change($1, $2, $3, $4, $5, null, $6)",
+            change.order_id,
+            change.key,
+            TYPE_OF[type(change.data)],
+            data,
+            change.command_id,
+            change.payment,
+        )
 
 
 def story(order_id: str) -> list[Change]:

@@ -17,7 +17,7 @@ from persistence.pool import open_pool
 from persistence.queries import get_order
 from persistence.version import SCRIPTS, WrongVersion, check_version, known_versions
 from persistence.write import record
-from tests.integration.persistence.stories import received
+from tests.integration.persistence.stories import received, write_within
 
 VERSIONS = known_versions()
 
@@ -69,7 +69,7 @@ async def test_a_database_of_any_version_becomes_the_newest_and_keeps_its_rows(
     await migrate(empty_url, version)
     pool = await open_pool(empty_url, application_name="tests", size=2)
     try:
-        await record(pool, received("A-1"))
+        await write_within(pool, received("A-1"))
         before = await get_order(pool, "A-1")
         await migrate(empty_url)
         await check_version(pool)
