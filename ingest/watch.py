@@ -27,7 +27,8 @@ class Watch:
     """``lag``: for each own partition how many offsets are written and not finished.
 
     aiokafka's loops can end without a word (its issues 983 and 1154): then nothing fails and
-    nothing comes. It is seen by records that wait while the position stands still.
+    nothing comes. It is seen by records that wait while the position stands still, or by a
+    rebalance that has no end though Kafka answers.
     """
 
     def __init__(self, consumer: AIOKafkaConsumer, lanes: Lanes[Any], kafka: Outage) -> None:
@@ -36,11 +37,14 @@ class Watch:
         self._lanes = lanes
         self._kafka = kafka
         self._still: dict[TopicPartition, tuple[int | None, int]] = {}
+        self._member = False
+        self._outside = 0
 
     async def look_often(self) -> None:
         """Look until cancelled; that Kafka goes away or comes back is said once.
 
-        Raises ``CannotConsume`` when what stands there has not been fetched for too long.
+        Raises ``CannotConsume`` when what stands there has not been fetched for too long, or
+        when the group has not given this process an assignment, be it an empty one, for as long.
         """
         while True:
             try:
@@ -49,22 +53,28 @@ class Watch:
             except IllegalStateError:
                 pass  # a rebalance took a partition away in between
             except KAFKA_AWAY as error:
-                self._still.clear()
+                self._forget()
                 self._kafka.went_away(repr(error))
             else:
                 self._kafka.answered()
             await asyncio.sleep(EVERY_SECONDS)
 
-    def begin_anew(self) -> None:
-        """Forget what stood still: after a rebalance reading begins anew."""
-        self._still.clear()
+    def left_group(self) -> None:
+        """Note that a rebalance has begun: aiokafka keeps the old assignment until it ends."""
+        self._member = False
+
+    def joined_group(self) -> None:
+        """Note an assignment, be it empty: reading begins anew."""
+        self._member = True
+        self._forget()
 
     async def look(self) -> None:
         """Ask for the ends of the own partitions, or, without any, for the list of topics."""
-        places = self._consumer.assignment()
+        places = self._consumer.assignment() if self._member else None
         if not places:
             self.lag = {}
             await self._consumer.topics()
+            self._check_joining()
             return
         ends = await self._consumer.end_offsets(places)
         fetched = await self._positions(places)
@@ -95,6 +105,17 @@ class Watch:
         return dict(
             zip(places, await asyncio.gather(*(position(place) for place in places)), strict=True)
         )
+
+    def _forget(self) -> None:
+        self._still.clear()
+        self._outside = 0
+
+    def _check_joining(self) -> None:
+        if self._member:
+            return
+        self._outside += 1
+        if self._outside > STALLED_LOOKS:
+            raise CannotConsume("not back in the group though Kafka answers: begin anew")
 
     def _check_moving(self, place: TopicPartition, fetched: int | None, end: int) -> None:
         if place in self._consumer.paused() or (fetched is not None and fetched >= end):

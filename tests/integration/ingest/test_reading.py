@@ -3,6 +3,7 @@
 import asyncio
 import json
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,9 +14,11 @@ from aiokafka.errors import UnsupportedCodecError
 
 from devstack import free_port
 from ingest import header_keys, roles, watch
-from ingest.consumer import make_consumer
+from ingest.consumer import POLL_RECORDS, make_consumer
+from ingest.decode import Record, decode
 from ingest.settings import Settings
 from ingest.watch import CannotConsume
+from orchestration.contract import CommandMessage
 from persistence.queries import history
 from tests.integration.ingest.conftest import MakeSettings
 from tests.integration.ingest.harness import Commands, running, start
@@ -101,6 +104,60 @@ async def test_a_consumer_that_has_stopped_fetching_without_a_word_is_found(
         assert "nothing is fetched any more" in await _why_it_ends(make_settings())
     async with running(make_settings(), "ingest", "worker"):
         await commands.outcome(sent)
+
+
+async def test_a_consumer_that_never_gets_back_into_its_group_is_found(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written, and nothing fails: only that there is no assignment can be seen."""
+
+    async def in_vain(_subscription: object) -> bool:
+        await asyncio.sleep(0.1)
+        return False
+
+    def thrown_out(consumer: AIOKafkaConsumer) -> None:
+        coordinator = consumer._coordinator
+        joined = coordinator._on_join_complete
+
+        async def joined_for_the_last_time(*result: Any) -> None:
+            await joined(*result)
+            coordinator._do_rejoin_group = in_vain
+            coordinator.request_rejoin()
+
+        coordinator._on_join_complete = joined_for_the_last_time
+
+    monkeypatch.setattr(roles, "make_consumer", _broken(thrown_out))
+    monkeypatch.setattr(watch, "STALLED_LOOKS", 2)
+    assert "not back in the group" in await _why_it_ends(make_settings())
+
+
+async def test_many_records_at_once_leave_everything_else_its_turn(
+    commands: Commands, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred that cost a tenth of a second each would keep the group waiting for a heartbeat."""
+    turn, taken = 0, Counter[int]()
+
+    def decode_and_count(record: Record) -> CommandMessage:
+        taken[turn] += 1
+        return decode(record)
+
+    async def take_turns() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr("ingest.consumer.decode", decode_and_count)
+    topic = commands.settings.commands_topic
+    for _ in range(20 * POLL_RECORDS):
+        await commands.producer.send(topic, b"junk", partition=0)
+    await commands.producer.flush()
+    turns = asyncio.create_task(take_turns())
+    async with running(make_settings(), "ingest"):
+        await commands.all_committed()
+    turns.cancel()
+    assert taken.total() == 20 * POLL_RECORDS
+    assert max(taken.values()) <= POLL_RECORDS
 
 
 async def test_records_of_an_aborted_transaction_are_no_commands(
