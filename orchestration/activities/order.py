@@ -40,13 +40,15 @@ class Bill(OrderInput):
 class Opened(Model):
     """The order as it stands once its start is applied: usually just received.
 
-    It stands elsewhere when a task that had got further was lost, or a whole run. Then there
-    may be a parcel (``shipment_id``, with ``tracking_number`` once it is on its way), or money
-    to be given back though the order has ended (``owes``).
+    It stands elsewhere when a task that had got further was lost, or a whole run. Then a person
+    may have been asked already (``decide_by``), there may be a parcel (``shipment_id``, with
+    ``tracking_number`` once it is on its way), or money to be given back though the order has
+    ended (``owes``).
     """
 
     state: State
     deadline: AwareDatetime
+    decide_by: AwareDatetime | None = None
     shipment_id: str | None = None
     tracking_number: str | None = None
     owes: bool = False
@@ -107,6 +109,7 @@ class OrderActivities(Activities):
         return Opened(
             state=standing.state,
             deadline=standing.deadline,
+            decide_by=standing.decide_by,
             shipment_id=standing.shipment_id,
             tracking_number=standing.tracking_number,
             owes=standing.state in TERMINAL and await self._owes(order.order_id),

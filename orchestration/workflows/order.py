@@ -1,6 +1,6 @@
 """OrderWorkflow: an order from its start command to its end."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from temporalio import workflow
 
@@ -88,7 +88,15 @@ class OrderWorkflow(OrderCommands, OrderEndings):
         self._deadline, self._state, self._owes = opened.deadline, opened.state, opened.owes
         self._shipment_id, self._tracking_number = opened.shipment_id, opened.tracking_number
         self._address = self._start.initial_address
+        self._keep_review(opened.decide_by)
         return not self._tracking_number and self._state not in TERMINAL
+
+    def _keep_review(self, decide_by: datetime | None) -> None:
+        """Go on with a review that a lost task had asked for: the clock has stood still since."""
+        waits = timedelta(seconds=self._policy.review_timeout_seconds)
+        if decide_by is not None and waits and workflow.now() < decide_by:
+            self._decide_by = decide_by
+            self._deadline += workflow.now() - (decide_by - waits)
 
     async def _receive(self) -> None:
         """Learn what was ordered, from the start or from sales."""
@@ -112,7 +120,7 @@ class OrderWorkflow(OrderCommands, OrderEndings):
         asked_at = workflow.now()
         pauses = self._policy.review_timeout_seconds > 0
         waits = timedelta(seconds=self._policy.review_timeout_seconds)
-        decide_by = asked_at + waits if pauses else self._work_until()
+        decide_by = self._decide_by or (asked_at + waits if pauses else self._work_until())
         requested = ReviewRequested(
             reason=asks,
             amount=total(self._basket.items),

@@ -51,6 +51,8 @@ class OrderInHand:
         self._cancel_asked: CommandMessage | None = None
         self._decision: CommandMessage | None = None
         """A reviewer's; it may come before it is asked for."""
+        self._decide_by: datetime | None = None
+        """Set where a lost task had asked for a review already."""
         self._review_over = False
         self._in_turn = asyncio.Lock()
         """Held by whoever takes a command, and to hand the order over to a shipment."""

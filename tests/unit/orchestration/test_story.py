@@ -1,9 +1,11 @@
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from domain.events import Failed, Received
+from domain.commands import StartOrder
+from domain.events import EventData, Failed, Received, ReviewRequested, Validated
+from domain.model import Item
 from orchestration.contract import Delivery, Status
 from persistence.write import Change, record
 from tests.support.waiting import until
@@ -59,6 +61,33 @@ async def test_the_clock_stands_still_while_a_person_is_asked(orders: Orders) ->
     assert story == [*IN_REVIEW, "approved", *DELIVERED]
     assert (await orders.events("A"))[3].data.deadline > deadline
     assert await orders.decided_in_time("A")
+
+
+async def test_a_lost_task_that_had_asked_for_a_review_costs_the_order_none_of_its_time(
+    orders: Orders,
+) -> None:
+    """All it did is written, all is done again, and by the order's first deadline too late."""
+    orders.policy = orders.policy.model_copy(update={"review_timeout_seconds": 1_000_000})
+    command = StartOrder(order_id=orders.id("A"), initial_address=HOME, command_id="c1")
+    item = Item(sku="S", quantity=1, unit_price=DEAR)
+    late = timedelta(minutes=10)
+    deadline = datetime.now(UTC) - late
+    asked_at = deadline - timedelta(seconds=orders.policy.timeout_seconds)
+    decide_by = asked_at + timedelta(seconds=orders.policy.review_timeout_seconds)
+    asked: EventData = ReviewRequested(reason="r", amount=DEAR, currency="USD", decide_by=decide_by)
+    written: dict[str, EventData] = {
+        "received": Received(address=HOME, deadline=deadline),
+        "validated": Validated(items=(item,), amount=DEAR, currency="USD"),
+        "review-requested": asked,
+    }
+    for key, data in written.items():
+        of = command.command_id if key == "received" else None
+        await record(orders.db, Change(command.order_id, key, data, of))
+    await orders.send(command.model_copy(update={"items": (item,), "currency": "USD"}))
+    await orders.approve("A")
+    assert await orders.ends("A") == "shipped"
+    assert await orders.story("A") == [*IN_REVIEW, "approved", *DELIVERED]
+    assert (await orders.events("A"))[3].data.deadline - deadline > late
 
 
 async def test_a_rejected_review_ends_the_order(orders: Orders) -> None:
