@@ -19,8 +19,12 @@ demo: setup ## Start everything, send a mixed bag of orders, print each order's 
 test: setup ## Run unit, integration and end-to-end tests over real servers
 	@exec $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-chaos: setup ## Kill, freeze and cut parts of the service under load (SEED=, MINUTES=), check every promise
+chaos: setup ## Kill, freeze and cut parts of the service under load (SEED=, MINUTES=), check every promise (PART=tests: in the long tests)
+ifeq ($(PART),tests)
+	@exec $(BIN)/python -m pytest -m chaos -s $(ARGS)
+else
 	@exec $(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(if $(MINUTES),--minutes $(MINUTES)) $(ARGS)
+endif
 
 bench: setup $(VENV)/.ready-bench ## Measure, report in docs/bench (PART=orders and others, ARGS=--quick)
 	@exec $(BIN)/python -m bench$(if $(PART),.$(PART)) $(ARGS)

@@ -90,6 +90,35 @@ async def test_a_minute_without_a_server_costs_neither_memory_nor_membership(
     assert len(await said(logs, "waiting", server)) <= (1 if how == "killed" else 3)
 
 
+@pytest.mark.chaos
+@pytest.mark.parametrize("how", ["killed", "frozen"])
+async def test_a_minute_without_kafka_is_waited_for(
+    how: str, own_servers: OwnServers, own_settings: Settings, own_db: asyncpg.Pool
+) -> None:
+    run, port = uuid.uuid4().hex[:8], free_port()
+    own_settings = own_settings.model_copy(update={"metrics_port": port})
+    with capture_logs() as logs:
+        async with (
+            running(own_settings, "ingest", "worker"),
+            commanding(own_settings, own_db) as commands,
+            httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
+        ):
+            sent = await commands.send(*(start(f"K-{run}-{n}") for n in range(20)))
+            await _take_away(own_servers.stack.kafka, how)
+            await until(lambda: said(logs, "waiting", "Kafka"))
+            for _ in range(60):
+                waits_for = (await client.get("/ready")).json()["waits_for"]
+                assert [entry["server"] for entry in waits_for] == ["Kafka"]
+                await asyncio.sleep(1)
+            await _bring_back(own_servers.stack.kafka, how)
+            await until(lambda: said(logs, "back", "Kafka"))
+            sent += await commands.send(*(start(f"K-{run}-{n}") for n in range(20, 40)))
+            await commands.each_has_one_outcome(sent)
+            await commands.all_committed()
+            assert await commands.dead_letters() == {}
+    assert len(await said(logs, "waiting", "Kafka")) <= (1 if how == "killed" else 3)
+
+
 async def _rebalances(client: httpx.AsyncClient) -> str:
     lines = (await client.get("/metrics")).text.splitlines()
     (line,) = [line for line in lines if line.startswith("orders_ingest_rebalances_total")]

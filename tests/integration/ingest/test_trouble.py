@@ -70,8 +70,9 @@ async def test_temporal_that_refuses_every_call_is_waited_for(
     own_settings = own_settings.model_copy(update={"temporal_namespace": f"later-{run}"})
     with capture_logs() as logs:
         async with running(own_settings, "ingest"), commanding(own_settings, own_db) as commands:
-            sent = await commands.send(*(start(f"E-{run}-{n}") for n in range(10)))
-            sent += await commands.send(*(approve(f"E-{run}-{n}") for n in range(10)))
+            # Signals first: a start would wait for admission, and what is behind it with it.
+            sent = await commands.send(*(approve(f"E-{run}-{n}") for n in range(10)))
+            sent += await commands.send(*(start(f"E-{run}-{n}") for n in range(10)))
             await until(lambda: said(logs, "waiting", "Temporal"))
             client = await connect(
                 own_settings.temporal_host, own_settings.temporal_port, "default"
