@@ -18,6 +18,9 @@ from persistence.queries import orders_in_motion
 SLOW_AFTER_SHARE: Final = 1 / 3
 """Of its time: an order that has used more is slow. Nothing but load makes many of them so."""
 
+DOUBTFUL_SECONDS: Final = 30.0
+"""No worker has received it for so long: Temporal is asked whether the start is there at all."""
+
 ASKED_AT_ONCE: Final = 500
 """Of so many starts is asked whether they have been received; of the others the next time."""
 
@@ -41,7 +44,9 @@ class Admission:
 
     What was delivered before this process had its partitions is found in Temporal (``inherit``)
     and counts for everyone, too: a process that is restarted while the workers are away would
-    otherwise hand over as many starts again.
+    otherwise hand over as many starts again. A start that nobody will ever receive, since its
+    workflow was terminated or knew its command id already, is found there to be gone
+    (``keep_running``): otherwise it would take up room for ever.
     """
 
     def __init__(
@@ -51,8 +56,8 @@ class Admission:
         self.window = Window(limit, first)
         self._slow_when_left = timedelta(seconds=timeout_seconds * (1 - SLOW_AFTER_SHARE))
         self._pool = pool
-        self._delivered: dict[str, None] = {}
-        self._inherited: dict[str, None] = {}
+        self._delivered: dict[str, float] = {}  # order id -> when
+        self._inherited: dict[str, float] = {}
         self._room = 0
 
     @property
@@ -66,13 +71,13 @@ class Admission:
         return len(self._delivered) + len(self._inherited)
 
     @property
-    def has_inherited(self) -> bool:
-        """Whether starts that were found in Temporal have not been received yet."""
-        return bool(self._inherited)
+    def in_doubt(self) -> bool:
+        """Whether some starts are counted of which only Temporal knows what became of them."""
+        return bool(self._inherited) or any(map(_doubtful, self._delivered.values()))
 
     def admit(self, order_id: str) -> None:
         """Count a start as delivered from now on."""
-        self._delivered[order_id] = None
+        self._delivered[order_id] = time.monotonic()
         self._room -= 1
 
     async def inherit(self, running: Collection[str]) -> None:
@@ -83,12 +88,16 @@ class Admission:
         """
         received = await _received(self._pool, running)
         found = (order_id for order_id in running if order_id not in received)
-        self._inherited = dict.fromkeys([*self._delivered, *found])
+        self._inherited = dict.fromkeys([*self._delivered, *found], 0.0)
         self._delivered.clear()
 
-    def keep_inherited(self, running: Collection[str]) -> None:
-        """Forget those inherited starts whose workflow runs no more, received or not."""
-        self._inherited = dict.fromkeys(self._inherited.keys() & set(running))
+    def keep_running(self, running: Collection[str]) -> None:
+        """Forget the starts in doubt whose workflow is not among ``running``, received or not."""
+        found = set(running)
+        self._inherited = {name: at for name, at in self._inherited.items() if name in found}
+        self._delivered = {
+            name: at for name, at in self._delivered.items() if name in found or not _doubtful(at)
+        }
 
     async def refresh(self, share: float) -> None:
         """Count again; this process owns ``share`` (0 to 1) of all partitions.
@@ -111,13 +120,17 @@ class Admission:
         self._room = math.ceil(free) - len(self._delivered)
 
 
-def _forget(starts: dict[str, None], asked: Collection[str], received: Collection[str]) -> None:
+def _doubtful(delivered_at: float) -> bool:
+    return time.monotonic() - delivered_at >= DOUBTFUL_SECONDS
+
+
+def _forget(starts: dict[str, float], asked: Collection[str], received: Collection[str]) -> None:
     """Take out what was received; what else was asked goes to the end, so that all have a turn."""
     for order_id in asked:
         if order_id in starts:
-            del starts[order_id]
+            delivered_at = starts.pop(order_id)
             if order_id not in received:
-                starts[order_id] = None
+                starts[order_id] = delivered_at
 
 
 async def _received(conn: Executor, order_ids: Collection[str]) -> set[str]:

@@ -242,18 +242,19 @@ class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokaf
             try:
                 outcome = await self.handler.handle(work.content)
             except Rejected as error:
-                outcome = await self._bury(work.record, error)
+                outcome = await self._bury(work, error)
         else:
-            outcome = await self._bury(work.record, work.content)
+            outcome = await self._bury(work, work.content)
         self.metrics.commands.labels(outcome).inc()
         self.metrics.seconds.observe(time.monotonic() - work.taken)
         _tell(work, outcome)
         self.lanes.finish(entry)
         self._pump()
 
-    async def _bury(self, record: TimedRecord, error: Rejected) -> Outcome:
-        await self.kafka.outlast(lambda: self._dead_letters.bury(record, error))
-        log.warning("dead letter", error=str(error), **_where(record))
+    async def _bury(self, work: Work, error: Rejected) -> Outcome:
+        about = _about(work)
+        await self.kafka.outlast(lambda: self._dead_letters.bury(work.record, error), about=about)
+        log.warning("dead letter", error=str(error), **about)
         return Outcome.DEAD_LETTERED
 
     def _pause_or_resume(self) -> None:
@@ -307,32 +308,30 @@ class CommandConsumer(ConsumerRebalanceListener):  # type: ignore[misc] # aiokaf
                 await asyncio.sleep(ADMISSION_EVERY_SECONDS)
 
     async def _inherit(self) -> None:
-        """Look into Temporal for starts of others, after a rebalance and while some are left."""
+        """Look into Temporal for starts after a rebalance, and while some are in doubt."""
         now, admission = time.monotonic(), self.admission
         if self._inherited is None:
             self._inherited = now
             running = await self.handler.started(INHERITED_MOST)
             await self.handler.postgresql.outlast(lambda: admission.inherit(running))
-        elif admission.has_inherited and now - self._inherited > INHERITED_EVERY_SECONDS:
+        elif admission.in_doubt and now - self._inherited > INHERITED_EVERY_SECONDS:
             self._inherited = now
-            admission.keep_inherited(await self.handler.started(INHERITED_MOST))
+            admission.keep_running(await self.handler.started(INHERITED_MOST))
 
 
-def _where(record: TimedRecord) -> dict[str, object]:
-    return {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+def _about(work: Work) -> dict[str, object]:
+    record = work.record
+    place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+    if isinstance(work.content, Rejected):
+        return place
+    command = work.content.command
+    return {"order_id": command.order_id, "command_id": command.command_id, **place}
 
 
 def _tell(work: Work, outcome: Outcome) -> None:
     if isinstance(work.content, CommandMessage):
-        command = work.content.command
         tell = log.debug if outcome is Outcome.DELIVERED else log.info
-        tell(
-            outcome.value,
-            type=command.type,
-            order_id=command.order_id,
-            command_id=command.command_id,
-            **_where(work.record),
-        )
+        tell(outcome.value, type=work.content.command.type, **_about(work))
 
 
 async def _raise(error: Exception) -> None:

@@ -51,12 +51,14 @@ class CommandHandler:
 
         Raises ``Rejected`` when Temporal or PostgreSQL will never take it.
         """
-        delivery = await self.temporal.outlast(lambda: self._deliver(message))
+        command = message.command
+        about = {"order_id": command.order_id, "command_id": command.command_id}
+        delivery = await self.temporal.outlast(lambda: self._deliver(message), about=about)
         if delivery is None:
             return Outcome.DUPLICATE
         if delivery is Delivery.DELIVERED:
             return Outcome.DELIVERED
-        return await self.postgresql.outlast(lambda: self._too_late(message))
+        return await self.postgresql.outlast(lambda: self._too_late(message), about=about)
 
     async def started(self, newest: int) -> list[str]:
         """Return up to ``newest`` orders that Temporal was told to start and that still run."""

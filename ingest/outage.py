@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeVar
 
 import structlog
@@ -50,12 +50,17 @@ class Outage:
         return self.since is not None
 
     async def outlast(
-        self, call: Callable[[], Awaitable[ResultT]], *, in_turn: bool = True
+        self,
+        call: Callable[[], Awaitable[ResultT]],
+        *,
+        in_turn: bool = True,
+        about: Mapping[str, object] | None = None,
     ) -> ResultT:
         """Return what ``call`` returns, trying again for as long as it raises ``Unavailable``.
 
         ``call`` may take effect more than once, so it has to be idempotent. ``in_turn``: a
-        retry waits for those of others; a loop that is on its own need not.
+        retry waits for those of others; a loop that is on its own need not. ``about``: fields of
+        the line in the log that says that this call alone keeps failing.
         """
         failures, answers, told = 0, self._answers, False
         while True:
@@ -70,7 +75,8 @@ class Outage:
                 if self._answers == answers:
                     self.went_away(str(error))
                 elif failures >= STUBBORN and not told:
-                    log.warning("one call keeps failing", server=self.name, reason=str(error))
+                    text, fields = "one call keeps failing", about or {}
+                    log.warning(text, server=self.name, reason=str(error), **fields)
                     told = True
                 answers = self._answers
             else:

@@ -18,12 +18,19 @@ from ingest.dead_letters import (
     ERROR_CLASS,
     ERROR_MESSAGE,
     ORIGINAL_TIMESTAMP,
+    Headers,
     attempts,
     make_producer,
     send_copy,
     verbatim,
 )
-from ingest.decode import ORIGINAL_OFFSET, ORIGINAL_PARTITION, ORIGINAL_TOPIC, original_place
+from ingest.decode import (
+    ORIGINAL_OFFSET,
+    ORIGINAL_PARTITION,
+    ORIGINAL_TOPIC,
+    Record,
+    original_place,
+)
 from ingest.header_keys import tolerate_any_header_key
 from ingest.settings import Settings
 
@@ -160,10 +167,20 @@ async def send_again(
 
 
 async def _send(producer: AIOKafkaProducer, topic: str, letter: DeadLetter) -> None:
-    record = letter.record
-    identity = [(name, text) for name, text in record.headers if name in IDENTITY]
-    headers = verbatim(record.headers) + identity
+    record, headers = letter.record, headers_again(letter.record)
     await _asking_kafka(lambda: send_copy(producer, topic, record, letter.partition, headers))
+
+
+def headers_again(record: Record) -> Headers:
+    """Return the headers with which a dead letter is sent again: its own, and its identity.
+
+    A record that something else put on the topic has none: the place where it stands is its id,
+    so that it, too, is the same command however often it is sent.
+    """
+    kept = {name: text for name, text in record.headers if name in IDENTITY and text is not None}
+    names = (ORIGINAL_TOPIC, ORIGINAL_PARTITION, ORIGINAL_OFFSET)
+    places = (str(part).encode() for part in original_place(record))
+    return verbatim(record.headers) + list((kept | dict(zip(names, places, strict=True))).items())
 
 
 def _chosen(letters: dict[str, DeadLetter], ids: Iterable[str]) -> list[DeadLetter]:

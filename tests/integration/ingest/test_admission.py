@@ -5,6 +5,7 @@ import uuid
 from collections import Counter
 
 import asyncpg
+import pytest
 
 from ingest.admission import Admission
 from orchestration.temporal_client import connect
@@ -79,9 +80,26 @@ async def test_an_inherited_start_that_runs_no_more_makes_room(db: asyncpg.Pool)
     await admission.inherit(["I-1", "I-2", "I-3"])
     await admission.refresh(1.0)
     assert (admission.room, admission.unreceived) == (0, 3)
-    admission.keep_inherited(["I-2", "another"])
+    admission.keep_running(["I-2", "another"])
     await admission.refresh(1.0)
     assert (admission.room, admission.unreceived) == (2, 1)
+
+
+async def test_a_delivered_start_that_nobody_will_receive_makes_room(
+    db: asyncpg.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its workflow was terminated, or knew the command id from another command of the order."""
+    full = Admission(db, LIMIT)
+    for name in ("D-1", "D-2", "D-3"):
+        full.admit(name)
+    full.keep_running([])
+    await full.refresh(1.0)
+    assert (full.room, full.unreceived, full.in_doubt) == (0, 3, False), "delivered just now"
+    monkeypatch.setattr("ingest.admission.DOUBTFUL_SECONDS", 0.0)
+    assert full.in_doubt
+    full.keep_running(["D-2"])
+    await full.refresh(1.0)
+    assert (full.room, full.unreceived) == (2, 1)
 
 
 async def test_never_more_orders_in_motion_than_admitted(

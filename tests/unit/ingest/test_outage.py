@@ -89,12 +89,13 @@ async def test_a_call_that_alone_keeps_failing_holds_up_nobody_and_is_said_once(
         while tries < 30:
             await of.outlast(good)
 
-    call = asyncio.create_task(of.outlast(stuck))
+    call = asyncio.create_task(of.outlast(stuck, about={"order_id": "A-1"}))
     await others()
     assert not of.away
     ended.set()
     await call
     assert [entry["event"] for entry in logs] == ["one call keeps failing"]
+    assert logs[0]["order_id"] == "A-1"
 
 
 async def test_a_new_call_is_tried_at_once_however_long_others_have_waited(
