@@ -75,7 +75,7 @@ def workers(
     of_orders = [
         order.open,
         order.find_state,
-        order.has_outcome,
+        order.was_refused,
         order.receive,
         order.validate,
         order.charge,

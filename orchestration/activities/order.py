@@ -6,7 +6,15 @@ from pydantic import AwareDatetime
 from temporalio import activity
 
 from domain.errors import Rejected
-from domain.events import PaymentCharged, PaymentRefunded, Received, Shipped, Validated
+from domain.events import (
+    TYPE_OF,
+    CommandRejected,
+    PaymentCharged,
+    PaymentRefunded,
+    Received,
+    Shipped,
+    Validated,
+)
 from domain.model import Address, CommandId, Currency, MinorUnits, Model, total
 from domain.payments import PaymentStatus
 from domain.states import TERMINAL, State
@@ -87,6 +95,12 @@ class CommandOfOrder(OrderInput):
     command_id: str
 
 
+class StateAsked(OrderInput):
+    """An order whose state is asked for, and the command on whose behalf."""
+
+    command_id: str | None = None
+
+
 def payment_id(order_id: str) -> str:
     """Return the id of an order's one payment, which is the idempotency key of its charge."""
     return f"{order_id}:charge"
@@ -97,15 +111,17 @@ class OrderActivities(Activities):
 
     @activity.defn
     async def open(self, order: OpenOrder) -> Opened:
-        """Apply the start: the first write. Raises ``AlreadyStarted``."""
+        """Apply the start: the first write.
+
+        Raises ``AlreadyStarted``, or ``Rejected`` when its command id was refused before.
+        """
         data = Received(address=order.address, deadline=order.deadline)
         recorded = await self.write("received", order, data, order.command_id)
         if not recorded.repeated:
             return Opened(state=State.RECEIVED, deadline=order.deadline)
         standing = await get_order(self.pool, order.order_id)
-        if standing is None:  # the command was rejected in a run that never saw a start
-            await self.write("received", order, data)
-            return Opened(state=State.RECEIVED, deadline=order.deadline)
+        if standing is None:  # another command of this id was, for which no start came
+            raise Rejected("the command has been rejected before")
         return Opened(
             state=standing.state,
             deadline=standing.deadline,
@@ -116,15 +132,18 @@ class OrderActivities(Activities):
         )
 
     @activity.defn
-    async def find_state(self, order: OrderInput) -> State | None:
-        """Return the state of an order that may not exist."""
+    async def find_state(self, order: StateAsked) -> State | None:
+        """Return the state of an order that may not exist, or has heard this command already."""
         standing = await get_order(self.pool, order.order_id)
-        return standing.state if standing else None
+        if standing is None or (order.command_id and await self._took_effect(order)):
+            return None
+        return standing.state
 
-    @activity.defn
-    async def has_outcome(self, command: CommandOfOrder) -> bool:
-        """Tell whether a command has had its outcome."""
-        return bool(await outcome_of(self.pool, command.order_id, command.command_id))
+    @activity.defn(name="has_outcome")
+    async def was_refused(self, command: CommandOfOrder) -> bool:
+        """Tell whether a command has been refused."""
+        found = await outcome_of(self.pool, command.order_id, command.command_id)
+        return found is not None and found.type == TYPE_OF[CommandRejected]
 
     @activity.defn
     async def receive(self, order: OrderInput) -> Basket:
@@ -223,6 +242,10 @@ class OrderActivities(Activities):
             Budget(),
             lambda: self.gateways.sales.confirm_shipped(key, order.order_id, order.tracking_number),
         )
+
+    async def _took_effect(self, asked: StateAsked) -> bool:
+        found = await outcome_of(self.pool, asked.order_id, asked.command_id or "")
+        return found is not None and found.type != TYPE_OF[CommandRejected]
 
     async def _owes(self, order_id: str) -> bool:
         payment = await get_payment(self.pool, payment_id(order_id))

@@ -11,8 +11,8 @@ with workflow.unsafe.imports_passed_through():
     from domain.commands import CancelOrder, StartOrder, UpdateAddress
     from domain.events import AddressUpdated, CommandRejected
     from domain.states import TERMINAL, State
-    from orchestration.activities.base import Activities, OrderInput
-    from orchestration.activities.order import CommandOfOrder, OrderActivities
+    from orchestration.activities.base import Activities
+    from orchestration.activities.order import CommandOfOrder, OrderActivities, StateAsked
     from orchestration.contract import COMMAND_SIGNAL, CommandMessage, OrderPolicy
     from orchestration.workflows.order_shipping import OrderShipping
     from orchestration.workflows.steps import Refused, Steps
@@ -21,7 +21,8 @@ COMMANDS_REMEMBERED: Final = 1000
 """By id; the unique index on (order_id, command_id) stands behind for those forgotten."""
 
 FORGETS_REFUSED: Final = "forget-refused"
-"""Patch, 2026-11-25: see docs/workflows.md for when it may go."""
+ASKS_WHAT_WAS_REFUSED: Final = "ask-what-was-refused"
+"""Patches, 2026-11-25: see docs/workflows.md for when they may go."""
 
 
 class OrderCommands(OrderShipping):
@@ -67,9 +68,12 @@ class OrderCommands(OrderShipping):
             await self._obey(self._early.pop(0)[1])
 
     async def _take_early(self, message: CommandMessage) -> None:
-        """Keep a command that overtook its start, unless the order had its life long ago."""
-        order = OrderInput(**self._order())
-        standing = await self._replies.take(OrderActivities.find_state, order)
+        """Keep a command that overtook its start, unless the order had its life long ago.
+
+        Heard anew, since the task in which it took effect was lost, it is kept for its start.
+        """
+        given = StateAsked(**self._order(), command_id=message.command.command_id)
+        standing = await self._replies.take(OrderActivities.find_state, given)
         if standing is not None:
             await self._refuse(message, f"too late: the order is {standing}")
             return
@@ -84,10 +88,12 @@ class OrderCommands(OrderShipping):
         if not self._early or not workflow.patched(FORGETS_REFUSED):
             return
         for entry in list(self._early):
-            command = CommandOfOrder(**self._order(), command_id=entry[1].command.command_id or "")
-            refused = await self._replies.take(OrderActivities.has_outcome, command)
-            if refused and entry in self._early:
+            if await self._was_refused(entry[1]) and entry in self._early:
                 self._early.remove(entry)
+
+    async def _was_refused(self, message: CommandMessage) -> bool:
+        command = CommandOfOrder(**self._order(), command_id=message.command.command_id or "")
+        return await self._replies.take(OrderActivities.was_refused, command)
 
     async def _wait_for_start(self) -> None:
         """Let commands that came early wait for their start, each for its time.
@@ -103,13 +109,18 @@ class OrderCommands(OrderShipping):
             else:
                 await workflow.wait_condition(self._started_or_idle)
                 if self._start is None and not self._early:
-                    text = f"no start of order {self._order_id} has come"
-                    raise ApplicationError(text, type="UnknownOrder", non_retryable=True)
+                    raise self._no_start()
+
+    def _no_start(self) -> ApplicationError:
+        text = f"no start of order {self._order_id} has come"
+        return ApplicationError(text, type="UnknownOrder", non_retryable=True)
 
     async def _let_one_expire(self) -> None:
-        expires, message = self._early[0]
+        entry = expires, message = self._early[0]
         if not await self._wait(lambda: self._start is not None, expires):
-            self._early.pop(0)
+            if entry not in self._early:  # forgotten by a start that has come just now
+                return
+            self._early.remove(entry)
             ttl = self._policy.early_command_ttl_seconds
             await self._refuse(message, f"unknown order: no start has come within {ttl} s")
 
@@ -120,7 +131,12 @@ class OrderCommands(OrderShipping):
         return self._start is not None or workflow.all_handlers_finished()
 
     async def _obey(self, message: CommandMessage) -> None:
+        """Take a command of the order, unless it was refused before: in an earlier run, after
+        which it was delivered late all the same, or in a task that was lost.
+        """
         await workflow.wait_condition(lambda: bool(self._state or self._ending))
+        if workflow.patched(ASKS_WHAT_WAS_REFUSED) and await self._was_refused(message):
+            return
         command = message.command
         if late := self._too_late():
             await self._refuse(message, late)
@@ -167,10 +183,17 @@ class OrderCommands(OrderShipping):
             self._address = command.new_address
 
     async def _refuse_to_open(self, reason: str) -> None:
-        """Answer the start of an order id that has had its life."""
-        standing = await self._steps.take(OrderActivities.find_state, OrderInput(**self._order()))
-        self._ending = f"too late: the order is {standing}"
+        """Answer the start of an order id that has had its life.
+
+        Or one whose command id has had its outcome before there was an order: the run ends as one
+        that sees no start.
+        """
+        standing = await self._steps.take(OrderActivities.find_state, StateAsked(**self._order()))
+        self._ending = f"too late: the order is {standing}" if standing else "unknown order"
         await self._refuse(self._start_message, f"{reason}; it is {standing}")
+        if standing is None:
+            await self._answer_the_rest()
+            raise self._no_start()
 
     async def _answer_the_rest(self) -> None:
         """Leave no command without an outcome: neither a cancel nor a decision that lost a race."""

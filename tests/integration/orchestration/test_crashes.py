@@ -81,6 +81,25 @@ async def test_a_cancel_that_comes_while_the_worker_is_dead_finds_the_truth(
         assert "too late" in (await unserved.rejections("A"))[0]
 
 
+@pytest.mark.parametrize("together", [True, False])
+async def test_an_approval_before_the_start_counts_though_the_worker_dies_having_written_it(
+    unserved: Orders, worker: Start, tmp_path: Path, together: bool
+) -> None:
+    """``together``: in one task, so that the approval is heard anew, too."""
+    impatient = {"review": "manual", "review_timeout_seconds": 20}
+    unserved.policy = unserved.policy.model_copy(update=impatient)
+    if together:
+        await unserved.approve("A")
+        await unserved.start("A")
+    async with _dying_at("written approved", worker, tmp_path):
+        if not together:
+            await unserved.approve("A")
+            await unserved.has_heard("A")
+            await unserved.start("A")
+    assert await unserved.ends("A") == "shipped"
+    assert await unserved.rejections("A") == []
+
+
 @asynccontextmanager
 async def _dying_at(
     point: str,
