@@ -22,6 +22,8 @@ TEXT_PATTERN: Final = r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
 ORDER_ID_MAX: Final = 64
 COMMAND_ID_MAX: Final = 128
 ITEMS_MAX: Final = 200
+TEXT_MAX: Final = 500
+_NO_TEXT: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]+")
 
 
 def _no_control_characters(text: str) -> str:
@@ -44,10 +46,17 @@ CommandId = Annotated[
 ]
 Text = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=500),
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=TEXT_MAX),
     AfterValidator(_no_control_characters),
     Field(json_schema_extra={"pattern": TEXT_PATTERN}),
 ]
+
+
+def as_text(words: str) -> str:
+    """Make a ``Text`` of what somebody else said, whatever it is: one line, cut where too long."""
+    return _NO_TEXT.sub(" ", words).strip()[:TEXT_MAX].strip() or "no reason given"
+
+
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 MinorUnits = Annotated[int, Field(ge=0, le=10**15)]
 """Money in the currency's smallest unit (cents); never a float."""

@@ -11,7 +11,7 @@ from orchestration.contract import OrderPolicy
 
 RESERVE_SHARE: Final = 0.3
 """4.5 s of 15 s: withdraw, find, void, refund and two writes; under flaky partners the four calls
-take 1.1 s, 3.7 s at the 99.9th percentile (the sum below, 100,000 times)."""
+take 1.1 s, 3.9 s at the 99.9th percentile (the sum below, 100,000 times)."""
 
 CHILD_SHARE: Final = 0.4
 """Of the reserve, how much a shipment may use to withdraw before it is cut off."""
@@ -62,13 +62,13 @@ recent answers) inside these bounds, so that a slow partner is not answered with
 
 The sum under the worst partners (raise 0.33, hang 0.34, answer after 30 ms 0.33): one try is
 up to two attempts; it succeeds with 0.33 + 0.34 * 0.33 = 0.44 and costs 80 ms when the first
-raises (0.33, then pause), 155 ms when the second raises (0.11), 300 ms when both hang (0.12).
-A failed try costs 0.14 s on average, so a call takes 0.06 + 0.56 / 0.44 * 0.14 = 0.24 s on
+raises (0.33, then pause), 300 ms when it hangs and the second raises or hangs too (0.23).
+A failed try costs 0.17 s on average, so a call takes 0.06 + 0.56 / 0.44 * 0.17 = 0.27 s on
 average, and it is still unanswered after n tries with 0.56 ** n. Six calls have T * 0.7 =
 10.5 s together. ``tests/unit/orchestration/test_patience.py`` simulates orders with the real
 code on a clock that jumps, 50 ms a step added: of 2,000 none is late, half take 1.9 s, 99 %
-4.2 s, 99.9 % 5.1 s (the sum alone, 100,000 times: none late, 1.6, 3.7, 4.6 s, the longest
-7.3 s). One call takes 1.3 s at the 99th percentile.
+4.2 s, 99.9 % 5.1 s (the sum alone, 100,000 times: none late, 1.5, 3.9, 4.9 s, the longest
+7.2 s). One call takes 1.4 s at the 99th percentile.
 """
 
 STRANDED_AFTER: Final = timedelta(seconds=30)

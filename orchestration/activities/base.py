@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import asyncpg
 from temporalio import activity
 
-from domain.errors import Rejected
+from domain.errors import Declined, PartnerUnavailable, Rejected
 from domain.events import TYPE_OF, CommandRejected, EventData
 from domain.model import Model, OrderId
 from domain.payments import PaymentStatus
@@ -138,6 +138,17 @@ class Activities:
             return await attempts.answer()
         async with _heartbeats(attempts):
             return await attempts.answer()
+
+    async def insist(self, operation: str, budget: Budget, call: Callable[[], Awaitable[T]]) -> T:
+        """Call a partner as ``ask`` does, for what has to be done to undo an order.
+
+        A no is trouble here: the step is tried again, at Temporal's slower pace, until the
+        partner does it.
+        """
+        try:
+            return await self.ask(operation, budget, call)
+        except Declined as no:
+            raise PartnerUnavailable(f"{operation} was refused: {no}") from no
 
 
 @asynccontextmanager

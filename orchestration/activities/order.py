@@ -271,10 +271,10 @@ class OrderActivities(Activities):
 
     async def _charge_after_all(self, payment: Payment, budget: Budget) -> Charge | None:
         bank, name = self.gateways.payments, payment.payment_id
-        found = await self.ask("payments.find", budget, lambda: bank.find(name))
+        found = await self.insist("payments.find", budget, lambda: bank.find(name))
         if found is not None:
             return found
-        return await self.ask("payments.void", budget, lambda: bank.void(name, payment.order_id))
+        return await self.insist("payments.void", budget, lambda: bank.void(name, payment.order_id))
 
     async def _record_charged(self, order: OrderInput, bill: Bill | Payment) -> None:
         data = PaymentCharged(
@@ -290,7 +290,7 @@ class OrderActivities(Activities):
                 if payment.status is PaymentStatus.CHARGING and order.ended:
                     await move_payment(conn, name, PaymentStatus.CHARGED)
                 await intend_refund(conn, name)
-        await self.ask(
+        await self.insist(
             "payments.refund",
             budget,
             lambda: self.gateways.payments.refund(key, name, order.order_id, order.reason),

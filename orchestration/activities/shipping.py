@@ -70,7 +70,7 @@ class ShippingActivities(Activities):
         After ``None`` it will not happen any more.
         """
         key = _dispatch_key(parcel.order_id, parcel.shipment_id)
-        pickup = await self.ask(
+        pickup = await self.insist(
             "carrier.withdraw",
             Budget(),
             lambda: self.gateways.carrier.withdraw(key, parcel.order_id),

@@ -55,8 +55,8 @@ class HttpCarrier(HttpPartner):
     async def withdraw(self, key: str, order_id: str) -> Pickup | None:
         """See the port."""
         path, body = f"/pickups/{key}/withdraw", {"order_id": order_id}
-        standing = await self.post(path, f"{key}:withdraw", body)
-        return understood(Pickup, standing) if standing else None
+        standing = await self.undo(path, f"{key}:withdraw", body)
+        return None if standing is None else understood(Pickup, standing)
 
 
 class SimulatedCarrier(SimulatedPartner):

@@ -14,6 +14,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from domain.errors import Declined, PartnerUnavailable
+from domain.model import as_text
 
 PROBLEM: Final = "application/problem+json"
 
@@ -23,6 +24,7 @@ _NOT_ABOUT_THE_REQUEST: Final = frozenset(
         HTTPStatus.FORBIDDEN,
         HTTPStatus.PROXY_AUTHENTICATION_REQUIRED,
         HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.CONFLICT,  # the same key is just being worked on
         HTTPStatus.TOO_EARLY,
         HTTPStatus.TOO_MANY_REQUESTS,
     }
@@ -45,6 +47,11 @@ class HttpPartner:
     async def post(self, path: str, key: str, body: Mapping[str, Any]) -> bytes:
         """Send a change and return the body of the answer; raises as ``get``."""
         return _body(await self._send("POST", path, key, body))
+
+    async def undo(self, path: str, key: str, body: Mapping[str, Any]) -> bytes | None:
+        """Send a change that may come too late; returns what stands then, ``None`` for a 204."""
+        response = await self._send("POST", path, key, body)
+        return None if response.status_code == HTTPStatus.NO_CONTENT else _body(response)
 
     async def find_at(self, path: str) -> bytes | None:
         """Return what stands at ``path``, ``None`` for the partner's 404; raises as ``get``."""
@@ -86,13 +93,14 @@ def _body(response: httpx.Response) -> bytes:
 
 def _is_problem(response: httpx.Response) -> bool:
     kind: str = response.headers.get("content-type", "")
-    return kind.partition(";")[0].strip() == PROBLEM
+    return kind.partition(";")[0].strip().lower() == PROBLEM
 
 
 def _reason(response: httpx.Response) -> str:
     try:
         problem = response.json()
         detail = problem.get("detail") or problem["title"]
-    except (ValueError, KeyError, AttributeError):
-        detail = ""
-    return str(detail)[:300] or f"HTTP {response.status_code} from {response.url}"
+    except (ValueError, KeyError, AttributeError, RecursionError):
+        detail = None
+    said = detail or f"HTTP {response.status_code} from {response.url}"
+    return as_text(str(said)[:300])

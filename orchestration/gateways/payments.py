@@ -65,13 +65,13 @@ class HttpPayments(HttpPartner):
     async def find(self, payment_id: str) -> Charge | None:
         """See the port."""
         found = await self.find_at(f"/charges/{payment_id}")
-        return understood(Charge, found) if found else None
+        return None if found is None else understood(Charge, found)
 
     async def void(self, payment_id: str, order_id: str) -> Charge | None:
         """See the port."""
         path, body = f"/charges/{payment_id}/void", {"order_id": order_id}
-        standing = await self.post(path, f"{payment_id}:void", body)
-        return understood(Charge, standing) if standing else None
+        standing = await self.undo(path, f"{payment_id}:void", body)
+        return None if standing is None else understood(Charge, standing)
 
     async def refund(self, key: str, payment_id: str, order_id: str, reason: str) -> None:
         """See the port."""

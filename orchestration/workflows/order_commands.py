@@ -10,6 +10,7 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from domain.commands import CancelOrder, StartOrder, UpdateAddress
     from domain.events import AddressUpdated, CommandRejected
+    from domain.model import as_text
     from domain.states import TERMINAL, State
     from orchestration.activities.base import Activities
     from orchestration.activities.order import CommandOfOrder, OrderActivities, StateAsked
@@ -203,7 +204,7 @@ class OrderCommands(OrderShipping):
         await workflow.wait_condition(workflow.all_handlers_finished)
 
     async def _refuse(self, message: CommandMessage, reason: str) -> None:
-        rejected = CommandRejected(command_type=message.command.type, reason=reason[:500])
+        rejected = CommandRejected(command_type=message.command.type, reason=as_text(reason))
         await self._answer(message, rejected)
 
     async def _answer(

@@ -9,6 +9,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.commands import CancelOrder, RejectOrder
     from domain.errors import Unavailable
     from domain.events import Cancelled, EventData, Failed, Rejected
+    from domain.model import as_text
     from domain.payments import PaymentStatus
     from domain.states import State
     from orchestration import timing
@@ -48,7 +49,7 @@ class OrderEndings(OrderInHand):
         message = self._decision if self._state is State.IN_REVIEW else None
         command = message.command if message else None
         by = command.reviewed_by if isinstance(command, RejectOrder) else None
-        rejected = Rejected(reason=str(no)[:500], reviewed_by=by)
+        rejected = Rejected(reason=as_text(str(no)), reviewed_by=by)
         payment = PaymentStatus.DECLINED if by_bank else None
         await self._end(rejected, message if by else None, payment)
         if by and self._state is State.REJECTED:
@@ -60,7 +61,7 @@ class OrderEndings(OrderInHand):
             return
         self._ending = "too late: the order is failing"
         if await self._undo(reason):
-            await self._end(Failed(reason=reason[:500]))
+            await self._end(Failed(reason=as_text(reason)))
 
     async def _undo(self, reason: str) -> bool:
         """Take back what was done; ``False`` when the parcel is on its way after all."""
@@ -100,5 +101,5 @@ class OrderEndings(OrderInHand):
     async def _refund(
         self, reason: str, *, ended: bool = False, until: datetime | None = None
     ) -> None:
-        order = GiveBack(**self._order(), reason=reason[:500], ended=ended)
+        order = GiveBack(**self._order(), reason=as_text(reason), ended=ended)
         await self._steps.take(OrderActivities.refund, order, until=until)

@@ -13,7 +13,7 @@ from temporalio import workflow
 with workflow.unsafe.imports_passed_through():
     from domain.errors import Unavailable
     from domain.events import DispatchFailed
-    from domain.model import Address, Items
+    from domain.model import Address, Items, as_text
     from orchestration.activities.base import OrderInput, Write
     from orchestration.activities.shipping import (
         DispatchShipment,
@@ -91,7 +91,7 @@ class ShippingWorkflow:
 
     async def _fail(self, reason: str) -> None:
         """Record that the parcel is not on its way, and tell the parent why."""
-        failed = DispatchFailed(shipment_id=self._shipment.shipment_id, reason=reason[:500])
+        failed = DispatchFailed(shipment_id=self._shipment.shipment_id, reason=as_text(reason))
         key = f"dispatch-failed:{self._shipment.shipment_id}"
         event = Write.of(
             self._shipment.order_id, key, failed, traceparent=self._shipment.traceparent

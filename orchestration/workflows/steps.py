@@ -26,6 +26,9 @@ _AGAIN: Final = RetryPolicy(
 )
 """For crashes and for PostgreSQL; a partner is asked again inside the activity."""
 
+_SUMMARY: Final = 90
+"""Characters; Temporal's limit is 400 bytes, though it does not hold to it in every version."""
+
 
 class Refused(Rejected):
     """A step was refused for good; ``kind`` is the class name of the error behind it."""
@@ -95,7 +98,7 @@ class Steps:
             start_to_close_timeout=_left(until, timing.LONGEST_ACTIVITY),
             heartbeat_timeout=timing.HEARTBEAT_TIMEOUT,
             retry_policy=_AGAIN,
-            summary=f"{self.running}, after: {self.last_error}",
+            summary=f"{self.running}, after: {self.last_error}"[:_SUMMARY],
         )
         await workflow.wait_condition(lambda: handle.done() or unless())
         if not handle.done():

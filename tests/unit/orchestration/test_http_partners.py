@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from domain.errors import Declined, PartnerUnavailable
+from domain.events import Failed
 from domain.model import Item
 from orchestration import gateways
 from orchestration.gateways import Gateways
@@ -32,7 +33,7 @@ def _bank(answer: httpx.Response | httpx.HTTPError) -> HttpPayments:
     return HttpPayments(client, "http://bank.test")
 
 
-@pytest.mark.parametrize("status", [400, 402, 404, 409, 410, 422])
+@pytest.mark.parametrize("status", [400, 402, 404, 410, 422])
 async def test_a_no_is_a_4xx_with_a_problem(status: int) -> None:
     bank = _bank(httpx.Response(status, headers=PROBLEM, content=NO_SUCH_THING))
     with pytest.raises(Declined, match="not with us"):
@@ -44,7 +45,7 @@ async def test_a_no_is_a_4xx_with_a_problem(status: int) -> None:
     [
         *(
             httpx.Response(status, headers=PROBLEM, content=NO_SUCH_THING)
-            for status in (302, 401, 403, 407, 408, 425, 429, 500, 502, 503, 504)
+            for status in (302, 401, 403, 407, 408, 409, 425, 429, 500, 502, 503, 504)
         ),
         httpx.Response(404, text="nginx"),
         httpx.Response(422, json={"detail": "no problem+json"}),
@@ -64,7 +65,37 @@ async def test_all_else_says_nothing_about_the_outcome(
 @pytest.mark.parametrize("content", [b"", b"<html>", b'{"amount": "5", "currency": "USD"}'])
 async def test_an_answer_that_cannot_be_read_says_nothing_either(content: bytes) -> None:
     with pytest.raises(PartnerUnavailable):
-        await _bank(httpx.Response(200, content=content or b"{}")).find("A:charge")
+        await _bank(httpx.Response(200, content=content)).find("A:charge")
+
+
+async def test_only_a_204_says_that_nothing_stands_any_more() -> None:
+    assert await _bank(httpx.Response(204)).void("A:charge", "A") is None
+    with pytest.raises(PartnerUnavailable):
+        await _bank(httpx.Response(200)).void("A:charge", "A")
+    transport = httpx.MockTransport(lambda _: httpx.Response(200))
+    with pytest.raises(PartnerUnavailable):
+        await HttpCarrier(httpx.AsyncClient(transport=transport), "http://c").withdraw("k", "A")
+
+
+@pytest.mark.parametrize("status", [422, 503])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"detail": "two\\r\\nlines, \\u0000 and \\ud800"}',
+        b'{"detail": "  "}',
+        b'{"title": null}',
+        b'["no"]',
+        b"[" * 100_000,
+    ],
+    ids=["control", "blank", "null", "list", "deep"],
+)
+async def test_whatever_a_partner_says_makes_a_reason(content: bytes, status: int) -> None:
+    bank = _bank(httpx.Response(status, headers=PROBLEM, content=content))
+    with pytest.raises((Declined, PartnerUnavailable)) as told:
+        await bank.charge("A:charge", "A", WORTH, "USD")
+    reason = str(told.value)
+    assert Failed(reason=reason).reason == reason
+    assert reason.encode()
 
 
 async def test_a_charge_is_unknown_only_where_the_bank_says_so() -> None:

@@ -1,8 +1,12 @@
+from typing import Any
+
 import pytest
 
+from domain.errors import Declined, PartnerUnavailable
 from tests.unit.orchestration.orders import Orders
 from tests.unit.orchestration.partners import (
     Behaviour,
+    Call,
     Gate,
     declines,
     hangs,
@@ -10,6 +14,43 @@ from tests.unit.orchestration.partners import (
     raises,
     raises_after_effect,
 )
+
+
+async def says_no_at_length(_: Call) -> Any:
+    raise Declined("sold out\n\tfor good\x00" + "!" * 500)
+
+
+async def fails_at_length(_: Call) -> Any:
+    raise PartnerUnavailable("deadlock detected\nDETAIL:  it waits" + "!" * 500)
+
+
+async def test_a_no_in_several_lines_rejects_as_any_other(orders: Orders) -> None:
+    orders.script.always["screening.validate"] = says_no_at_length
+    await orders.start("A")
+    assert await orders.ends("A") == "rejected"
+    assert (await orders.last("A")).data.reason.startswith("sold out for good !!")
+
+
+async def test_trouble_told_in_several_lines_ends_an_order_as_any_other(orders: Orders) -> None:
+    orders.hurry()
+    orders.script.always["carrier.dispatch"] = fails_at_length
+    await orders.start("A")
+    assert await orders.ends("A") == "failed"
+    assert await orders.payment("A") == "refunded"
+    assert await orders.decided_in_time("A")
+
+
+@pytest.mark.parametrize("refused", ["payments.refund", "carrier.withdraw"])
+async def test_who_refuses_to_undo_is_asked_again_until_it_is_done(
+    orders: Orders, refused: str
+) -> None:
+    orders.hurry()
+    orders.script.always["carrier.dispatch"] = raises
+    orders.script.next[refused] = [declines, declines]
+    await orders.start("A")
+    assert await orders.ends("A") == "failed"
+    assert await orders.books("A") == ["charge", "prepare", "withdraw", "refund"]
+    assert await orders.payment("A") == "refunded"
 
 
 async def test_a_declined_card_rejects_the_order(orders: Orders) -> None:

@@ -77,6 +77,30 @@ async def _moved_in_the_pause(orders: Orders) -> None:
     await orders.move("A")
 
 
+async def _moved_while_packing(orders: Orders) -> None:
+    await _packing(orders)
+    await orders.move("A")
+    await orders.reaches("A", "address_updated")
+    orders.script.always.pop("warehouse.prepare")
+
+
+async def _cancelled_while_packing(orders: Orders) -> None:
+    await _packing(orders)
+    await orders.cancel("A")
+
+
+async def _packing(orders: Orders) -> None:
+    orders.script.always["warehouse.prepare"] = raises
+    await orders.start("A")
+    await orders.goes_on(orders.shipment("A"))
+
+
+async def _shipping_cut_off(orders: Orders) -> None:
+    orders.hurry()
+    orders.policy = orders.policy.model_copy(update={"shipping_task_queue": "nobody-serves-this"})
+    await orders.start("A")
+
+
 async def _retried(orders: Orders) -> None:
     for operation in ("screening.validate", "payments.charge", "carrier.dispatch"):
         orders.script.next[operation] = [raises] * 30
@@ -95,6 +119,9 @@ PATHS: dict[str, Callable[[Orders], Awaitable[None]]] = {
         _late_charge,
         _dispatch_refused,
         _moved_in_the_pause,
+        _moved_while_packing,
+        _cancelled_while_packing,
+        _shipping_cut_off,
         _retried,
     )
 }
