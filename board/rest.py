@@ -11,6 +11,8 @@ from urllib.parse import quote
 import httpx
 import structlog
 
+from domain.model import ORDER_ID_MAX, is_id
+
 log = structlog.get_logger(__name__)
 
 ANSWER_SECONDS: Final = 10.0
@@ -96,6 +98,9 @@ class Rest:
         ``OUTCOME_SECONDS`` is ``pending``: it is on the topic and will have its outcome, also
         when the API has gone away meanwhile.
         """
+        if not is_id(order_id, ORDER_ID_MAX):  # in a path it could name something else
+            rule = "letters, digits and . _ : - only, a letter or digit first"
+            raise ApiError(f"{order_id!r} is no order id: {rule}, {ORDER_ID_MAX} at most")
         name = action if action == "start" else f"signals/{action}"
         command_id = str(uuid.uuid4())
         log.info(

@@ -57,6 +57,7 @@ class Form:
         self._action = action
         self._body = body
         self._order_id = order_id
+        self._busy = False
         with ui.dialog() as self.dialog, ui.card().classes("w-full max-w-md gap-2"):
             ui.label(title).classes("text-lg font-bold")
             self._inputs = {ask.name: _input(ask) for ask in asks}
@@ -64,7 +65,6 @@ class Form:
             self._result.props("role=status aria-live=polite")
             self._link = ui.link("Open the order", "#").mark("open-order")
             with ui.row().classes("w-full justify-end gap-2"):
-                self._busy = ui.spinner(size="sm")
                 ui.button("Close", on_click=self.dialog.close).props("flat")
                 self._send = ui.button(title, on_click=self.submit)
         last = list(self._inputs.values())[-1]
@@ -73,15 +73,13 @@ class Form:
 
     def open_at_rest(self) -> None:
         """Take away what an earlier use has left."""
-        self._busy.visible = False
         self._link.visible = False
-        self._send.enable()
         self._result.set_text("")
 
     def open(self) -> None:
         """Show the dialog, as it was left where a command still waits for its outcome."""
         self.dialog.open()
-        if self._busy.visible:
+        if self._busy:
             return
         self.open_at_rest()
         self._inputs["reason"].set_value("")  # the name stays, a reason is for one command
@@ -90,15 +88,15 @@ class Form:
 
     async def submit(self) -> None:
         """Send the command; the outcome stays to be read until the dialog is closed."""
-        if self._busy.visible:  # Enter, pressed again
+        if self._busy:  # Enter, pressed again
             return
         valid = [field.validate() for field in self._inputs.values()]
         if not all(valid):
             return
         values = {name: (field.value or "").strip() for name, field in self._inputs.items()}
         order_id = self._order_id or values.pop("order_id")
-        self._send.disable()
-        self._busy.visible = True
+        self._busy = True
+        self._send.props("loading")  # disabled, it would lose the focus
         self._tell("Sent; waiting for its outcome ...", "")
         try:
             outcome = await self._rest.command(
@@ -113,8 +111,8 @@ class Form:
             self._link.props(f'href="/orders/{quote(order_id, safe="")}"')
             self._link.visible = self._order_id is None
         finally:
-            self._busy.visible = False
-            self._send.enable()
+            self._busy = False
+            self._send.props(remove="loading")
 
     def _tell(self, text: str, tone: str) -> None:
         self._result.classes(remove="text-negative text-positive text-warning", add=tone)

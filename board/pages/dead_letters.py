@@ -7,7 +7,7 @@ from nicegui import ui
 from board.pages import texts
 from board.pages.context import Board
 from board.pages.layout import page
-from board.rest import ApiError, Json
+from board.rest import ApiError, Json, Rest
 
 REFRESH_SECONDS: Final = 1.0
 
@@ -22,13 +22,11 @@ def register(board: Board) -> None:
 
 
 class _DeadLetters:
-    """One browser's view."""
+    """One browser's view; a card stays where it is, and with it the focus."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._shown: list[Json] | None = None
-        self._results: dict[str, str] = {}
-        self._labels: dict[str, ui.label] = {}
+        self._cards: dict[str, _Card] = {}
         title = ui.label("Dead letters").classes("text-2xl font-bold")
         title.props("role=heading aria-level=1")
         ui.label(
@@ -36,6 +34,8 @@ class _DeadLetters:
             "Sending one again is safe: it keeps its id, so what took effect does so once."
         ).classes("opacity-80")
         self._trouble = ui.label().classes("text-negative font-medium").mark("trouble")
+        self._none = ui.label("There are none.").classes("text-lg")
+        self._none.visible = False
         self._letters = ui.column().classes("w-full gap-3").mark("letters")
         ui.timer(REFRESH_SECONDS, self.refresh, immediate=True)
 
@@ -47,51 +47,61 @@ class _DeadLetters:
             self._trouble.set_text(str(error))
             return
         self._trouble.set_text("")
-        if letters == self._shown:
-            return
-        self._shown = letters
-        self._letters.clear()
-        with self._letters:
-            if not letters:
-                ui.label("There are none.").classes("text-lg")
-            for letter in reversed(letters):
-                self._letter(letter)
+        self._none.visible = not letters
+        for gone in self._cards.keys() - {letter["id"] for letter in letters}:
+            self._cards.pop(gone).root.delete()
+        for letter in letters:
+            if letter["id"] not in self._cards:
+                with self._letters:
+                    self._cards[letter["id"]] = _Card(self._board.rest)
+            self._cards[letter["id"]].show(letter)
 
-    def _letter(self, letter: Json) -> None:
-        with ui.card().classes("w-full q-pa-md gap-1").mark(f"letter {letter['id']}"):
+
+class _Card:
+    """One dead letter, put on top of those that are there."""
+
+    def __init__(self, rest: Rest) -> None:
+        self._rest = rest
+        self._letter: Json = {}
+        self._busy = False
+        with ui.card().classes("w-full q-pa-md gap-1") as self.root:
             with ui.row().classes("w-full items-center gap-3"):
-                ui.label(letter["id"]).classes("font-bold wrap-anywhere")
-                attempts = letter["attempts"]
-                written = texts.date_and_time(letter["written"])
-                ui.label(f"{written}, {attempts} attempt{'s' if attempts > 1 else ''}").classes(
-                    "text-sm opacity-80"
-                )
+                self._id = ui.label().classes("font-bold wrap-anywhere")
+                self._written = ui.label().classes("text-sm opacity-80")
                 ui.space()
-                button = ui.button("Replay", icon="replay").props("dense outline")
-            ui.label(f"{letter['error_class']}: {letter['error']}").classes(
-                "text-negative font-medium wrap-anywhere"
-            )
-            ui.label(f"key: {letter['key'] or '(none)'}").classes("text-sm wrap-anywhere")
-            ui.label(letter["value"] or "(no value)").classes("font-mono text-sm wrap-anywhere")
-            result = ui.label().classes("font-medium wrap-anywhere").mark("outcome")
-            result.props("role=status aria-live=polite")
-            result.set_text(self._results.get(letter["id"], ""))
-            self._labels[letter["id"]] = result
-        button.on_click(lambda: self._replay(letter, button))
+                self._button = ui.button("Replay", icon="replay", on_click=self._replay)
+                self._button.props("dense outline")
+            self._error = ui.label().classes("text-negative font-medium wrap-anywhere")
+            self._key = ui.label().classes("text-sm wrap-anywhere")
+            self._value = ui.label().classes("font-mono text-sm wrap-anywhere")
+            self._result = ui.label().classes("font-medium wrap-anywhere").mark("outcome")
+            self._result.props("role=status aria-live=polite")
+        self.root.move(target_index=0)
 
-    async def _replay(self, letter: Json, button: ui.button) -> None:
-        button.disable()
-        self._tell(letter, "Sent again; waiting for its outcome ...")
+    def show(self, letter: Json) -> None:
+        """Show what is known of the letter now."""
+        if letter == self._letter:
+            return
+        self._letter = letter
+        attempts = letter["attempts"]
+        tries = f"{attempts} attempt{'s' if attempts > 1 else ''}"
+        self._id.set_text(letter["id"])
+        self._written.set_text(f"{texts.date_and_time(letter['written'])}, {tries}")
+        self._error.set_text(f"{letter['error_class']}: {letter['error']}")
+        self._key.set_text(f"key: {letter['key'] or '(none)'}")
+        self._value.set_text(letter["value"] or "(no value)")
+
+    async def _replay(self) -> None:
+        if self._busy:
+            return
+        self._busy = True
+        self._button.props("loading")  # disabled, it would lose the focus
+        self._result.set_text("Sent again; waiting for its outcome ...")
         try:
-            outcome = await self._board.rest.replay(letter)
-            self._tell(letter, outcome.text)
+            outcome = await self._rest.replay(self._letter)
+            self._result.set_text(outcome.text)
         except ApiError as error:
-            self._tell(letter, f"Not sent: {error}")
+            self._result.set_text(f"Not sent: {error}")
         finally:
-            if not button.is_deleted:
-                button.enable()
-
-    def _tell(self, letter: Json, text: str) -> None:
-        """Keep the text: a dead letter that comes back is drawn anew."""
-        self._results[letter["id"]] = text
-        self._labels[letter["id"]].set_text(text)
+            self._busy = False
+            self._button.props(remove="loading")

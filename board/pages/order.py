@@ -39,7 +39,7 @@ class _OrderPage:
             title = ui.label(f"Order {order_id}").classes("text-2xl font-bold wrap-anywhere")
             title.props("role=heading aria-level=1")
             self._state = ui.badge().classes("text-base q-pa-sm").mark("state")
-            self._left = ui.label().classes("font-medium").mark("left")
+            self._left = ui.label().classes("font-medium wrap-anywhere").mark("left")
         self._trouble = (
             ui.label().classes("text-negative font-medium wrap-anywhere").mark("trouble")
         )
@@ -55,14 +55,17 @@ class _OrderPage:
                 "address": ui.button("Change address", on_click=address_form(rest, order_id).open),
             }
         with ui.row().classes("w-full gap-3 items-stretch"):
-            self._step = _card("Running step")
+            with _card("Running step"):
+                self._step = ui.column().classes("gap-0 w-full")
+                self._workflow = ui.link("Workflow in the Temporal UI", new_tab=True)
             self._address = _card("Address")
             self._payment = _card("Payment")
         with ui.card().classes("w-full q-pa-md gap-2"):
             ui.label("What happened").classes("text-sm font-bold opacity-80")
             self._timeline = ui.column().classes("w-full gap-0").mark("timeline")
-        for button in self._buttons.values():
-            button.visible = False
+            self._further = ui.label().classes("font-medium")
+        for hidden in (*self._buttons.values(), self._workflow):
+            hidden.visible = False
         ui.timer(TICK_SECONDS, self.refresh)
 
     async def refresh(self) -> None:
@@ -103,8 +106,9 @@ class _OrderPage:
 
     def _show_cards(self, status: Json) -> None:
         _fill(self._step, _step_lines(status))
-        with self._step:
-            ui.link("Workflow in the Temporal UI", self._workflow(status), new_tab=True)
+        links: dict[str, str] = status.get("links", {})
+        self._workflow.props["href"] = links.get("temporal_ui", self._board.temporal_ui_url)
+        self._workflow.visible = True
         address = status["address"]
         _fill(
             self._address,
@@ -112,17 +116,14 @@ class _OrderPage:
         )
         _fill(self._payment, _payment_lines(status))
 
-    def _workflow(self, status: Json) -> str:
-        links: dict[str, str] = status.get("links", {})
-        return links.get("temporal_ui", self._board.temporal_ui_url)
-
     def _show_timeline(self, history: Json | None) -> None:
-        self._timeline.clear()
+        """Add what has happened since: what stands there stays, and what is selected in it."""
+        history = history or {"events": [], "next": None}
         with self._timeline:
-            for event in (history or {}).get("events", []):
+            for event in history["events"][len(list(self._timeline)) :]:
                 _event(event)
-            if further := (history or {}).get("next"):
-                ui.label(f"The API has more of it: GET {further}").classes("font-medium")
+        further = history["next"]
+        self._further.set_text(f"The API has more of it: GET {further}" if further else "")
 
 
 def _card(title: str) -> ui.column:

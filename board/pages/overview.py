@@ -12,7 +12,7 @@ from board.pages.charts import Charts
 from board.pages.context import Board
 from board.pages.layout import TICK_SECONDS, page
 from board.rows import Order
-from domain.states import State
+from domain.states import TERMINAL, State
 
 ROWS_A_PAGE: Final = 25
 
@@ -92,8 +92,8 @@ class _Overview:
         self._cards("Now", NOW)
         self._cards("Last hour", LAST_HOUR)
         self._charts = Charts()
-        self._states = ui.row().classes("w-full gap-2").mark("states")
-        self._shown_states: dict[State, int] = {}
+        with ui.row().classes("w-full gap-2").mark("states"):
+            self._states = {s: self._state_button(s) for s in State if s not in TERMINAL}
         self._list()
         self._records = ui.label().classes("text-sm opacity-80").mark("records")
         self._broken = ui.expansion(icon="report").classes("w-full").mark("broken")
@@ -165,21 +165,18 @@ class _Overview:
         self._show_list(figures.now)
         self._show_records(figures)
 
-    def _show_states(self, figures: Figures) -> None:
-        if figures.by_state == self._shown_states:
-            return
-        self._shown_states = figures.by_state
-        self._states.clear()
-        with self._states:
-            for state in State:
-                if count := figures.by_state.get(state):
-                    self._state_button(state, count)
+    def _state_button(self, state: State) -> ui.button:
+        button = ui.button(on_click=lambda: self._filter.set_value(state.value))
+        button.props(f"dense unelevated no-caps color={texts.colour(state)}").classes("q-px-sm")
+        button.visible = False
+        return button
 
-    def _state_button(self, state: State, count: int) -> None:
-        text = f"{texts.words(state)} {count:,}"
-        button = ui.button(text, on_click=lambda: self._filter.set_value(state.value))
-        button.props("dense unelevated no-caps").classes("q-px-sm")
-        button.props(f"color={texts.colour(state)}")
+    def _show_states(self, figures: Figures) -> None:
+        for state, button in self._states.items():
+            count = figures.by_state.get(state, 0)
+            button.set_text(f"{texts.words(state)} {count:,}")
+            if count:  # and then it stays, or it would be gone under a finger or the focus
+                button.visible = True
 
     def _show_list(self, now: int) -> None:
         orders, total = self._board.shared.select(self._wanted)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import uuid
 from collections.abc import AsyncIterator
@@ -61,6 +62,15 @@ class Site:
         lines = self.log.read_text().splitlines()
         said: dict[str, str] = json.loads(next(line for line in lines if command_id in line))
         return said
+
+    async def reject(self, order_id: str, reason: str) -> None:
+        """Let somebody else reject an order that waits for a reviewer."""
+        answer = await self.http.post(
+            f"/orders/{order_id}/signals/reject",
+            json={"reviewed_by": "bob", "reason": reason},
+            headers={"Prefer": "wait=30"},
+        )
+        assert answer.status_code == 200
 
     async def state(self, order_id: str) -> str:
         answer = await self.http.get(f"/orders/{order_id}/status")
@@ -220,17 +230,25 @@ async def test_an_address_is_changed_and_then_the_order_cancelled(page: Page, si
     await expect(page.get_by_text("cancelled", exact=True).first).to_be_visible()
 
 
+async def test_what_happens_to_an_order_does_not_move_the_focus_on_its_page(
+    page: Page, site: Site
+) -> None:
+    order_id = await in_review(site)
+    await opened(page, site, order_id)
+    link = page.get_by_role("link", name="Workflow in the Temporal UI")
+    await expect(link).to_have_attribute("href", re.compile(f"/order-{order_id}"))
+    await link.focus()
+    await site.reject(order_id, "looks odd")
+    await expect(page.get_by_text("none: the order has ended")).to_be_visible()
+    await expect(link).to_be_focused()
+
+
 async def test_a_refused_command_says_why(page: Page, site: Site) -> None:
     """The dialog is open when somebody else's decision comes first."""
     order_id = await in_review(site)
     await opened(page, site, order_id)
     await page.get_by_role("button", name="Cancel", exact=True).click()
-    answer = await site.http.post(
-        f"/orders/{order_id}/signals/reject",
-        json={"reviewed_by": "bob", "reason": "looks odd"},
-        headers={"Prefer": "wait=30"},
-    )
-    assert answer.status_code == 200
+    await site.reject(order_id, "looks odd")
     outcome = await fill_and_send(page, "Cancel order", Your_name="ann", Reason="too slow")
     await expect(outcome).to_contain_text("Rejected:")
     await expect(outcome).to_contain_text("rejected")
@@ -265,10 +283,14 @@ async def test_every_button_asks_for_a_name_and_a_reason_and_sends_nothing_witho
 async def test_the_board_counts_an_order_without_being_asked(page: Page, site: Site) -> None:
     await page.goto(site.url)
     waiting = marked(page, "Waiting for a person")
-    await expect(waiting).not_to_have_text("-")
+    await expect(page.get_by_role("link", name=await in_review(site))).to_be_visible()
+    button = page.get_by_role("button", name="in review")
+    await button.focus()
     before = int(await waiting.inner_text())
     await in_review(site)
     await expect(waiting).to_have_text(str(before + 1))
+    await expect(button).to_have_text(f"in review {before + 1}")
+    await expect(button).to_be_focused()
 
 
 async def test_orders_are_searched_filtered_and_sorted(page: Page, site: Site) -> None:
@@ -324,9 +346,11 @@ async def test_a_dead_letter_shows_its_error_and_a_replay_its_outcome(
     await site.service.send(bad)
     card = page.locator(".q-card", has_text="B-dead")
     await expect(card.get_by_text("initial_address.street: missing")).to_be_visible()
-    await card.get_by_role("button", name="Replay").click()
+    replay = card.get_by_role("button", name="Replay")
+    await replay.press("Enter")
     await expect(card.get_by_text("2 attempts")).to_be_visible()
     await expect(card.get_by_role("status")).to_contain_text("Dead-lettered:")
+    await expect(replay).to_be_focused()
 
 
 @needs_kcat
@@ -366,8 +390,11 @@ async def test_the_keyboard_alone_starts_an_order(page: Page, site: Site) -> Non
     for label in ("Your name", "Reason"):
         await tab_to(page, dialog.get_by_label(label, exact=True))
         await page.keyboard.type("ann")
+    send = dialog.get_by_role("button", name="Start order")
+    await tab_to(page, send)
     await page.keyboard.press("Enter")
     await expect(dialog.get_by_role("status")).to_have_text("Applied: order.received")
+    await expect(send).to_be_focused()
     await page.keyboard.press("Escape")
     await expect(dialog).to_have_count(0)
 
@@ -393,6 +420,7 @@ async def test_on_a_phone_nothing_is_wider_than_the_screen(
     browser: Browser, site: Site, path: str
 ) -> None:
     order_id = await in_review(site)
+    await site.reject(order_id, "looksodd" * 60)
     context = await browser.new_context(viewport={"width": 360, "height": 740})
     page = await context.new_page()
     await page.goto(site.url + path.format(order=order_id))

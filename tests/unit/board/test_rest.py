@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from board.rest import ApiAway, Rest
+from board.rest import ApiAway, ApiError, Rest
 from devstack import free_port
 
 HANGS_UP = None
@@ -54,3 +54,10 @@ async def test_a_command_that_met_nobody_was_not_taken() -> None:
         await rest.command("A-1", "start", {}, "ann", "a trial")
     assert not failed.value.reached
     await rest.close()
+
+
+@pytest.mark.parametrize("order_id", ["..", "a/b", "a b", "-1", "z" * 65])
+async def test_what_cannot_be_an_order_id_is_not_sent(order_id: str) -> None:
+    async with api({}) as rest:
+        with pytest.raises(ApiError, match="is no order id: letters, digits"):
+            await rest.command(order_id, "start", {}, "ann", "a trial")
