@@ -71,9 +71,9 @@ class DeadLetter:
         found = document.get("command_id") if isinstance(document, dict) else None
         return found if isinstance(found, str) and is_id(found, COMMAND_ID_MAX) else self.id
 
-    def document(self, value_shown: int | None = None) -> dict[str, Any]:
-        """Return it as JSON, of its value ``value_shown`` characters at most."""
-        value = _text(self.record.value)
+    def document(self, shown: int | None = None) -> dict[str, Any]:
+        """Return it as JSON, of its key and of its value ``shown`` characters at most."""
+        key, value = _text(self.record.key), _text(self.record.value)
         return {
             "id": self.id,
             "command_id": self.command_id,
@@ -81,8 +81,8 @@ class DeadLetter:
             "attempts": attempts(self.record.headers),
             "error_class": self.header(ERROR_CLASS),
             "error": self.header(ERROR_MESSAGE),
-            "key": _text(self.record.key),
-            "value": value and value[:value_shown],
+            "key": key and key[:shown],
+            "value": value and value[:shown],
         }
 
 

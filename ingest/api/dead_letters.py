@@ -12,7 +12,7 @@ from ingest.api.parts import PartsOf
 from ingest.api.problems import documented, not_found
 from ingest.replay import DeadLetter
 
-VALUE_SHOWN: Final = 2_000
+SHOWN: Final = 2_000
 
 router = APIRouter(tags=["dead letters"])
 
@@ -27,8 +27,8 @@ class DeadLetterView(BaseModel):
     attempts: int
     error_class: str
     error: str
-    key: str | None
-    value: Annotated[str | None, Field(description=f"at most {VALUE_SHOWN} characters")]
+    key: Annotated[str | None, Field(description=f"at most {SHOWN} characters")]
+    value: Annotated[str | None, Field(description=f"at most {SHOWN} characters")]
 
 
 class DeadLetterPage(BaseModel):
@@ -91,4 +91,4 @@ async def replay_dead_letter(
 
 
 def _view(letter: DeadLetter) -> DeadLetterView:
-    return DeadLetterView(**letter.document(VALUE_SHOWN))
+    return DeadLetterView(**letter.document(SHOWN))

@@ -1,7 +1,11 @@
-"""What a dead letter is sent again with."""
+"""What is shown of a dead letter, and what it is sent again with."""
+
+from typing import cast
+
+from aiokafka import ConsumerRecord
 
 from ingest.decode import record_id
-from ingest.replay import headers_again
+from ingest.replay import DeadLetter, headers_again
 from tests.unit.ingest.records import FakeRecord
 
 HEADERS = [
@@ -25,3 +29,11 @@ def test_what_something_else_put_there_is_the_same_command_however_often_it_is_s
     foreign = FakeRecord(topic="orders.commands-dlt", partition=1, offset=5)
     sent = [FakeRecord(headers=headers_again(foreign), offset=offset) for offset in (10, 11)]
     assert {record_id(record) for record in sent} == {"orders.commands-dlt-1-5"}
+
+
+def test_of_a_long_key_and_a_long_value_the_beginning_is_shown() -> None:
+    record = cast("ConsumerRecord[bytes, bytes]", FakeRecord(b"v" * 50, b"k" * 50))
+    letter = DeadLetter("orders.commands-2-7", 2, record)
+    shown = letter.document(10)
+    assert (shown["key"], shown["value"]) == ("k" * 10, "v" * 10)
+    assert letter.document()["key"] == "k" * 50
