@@ -78,8 +78,12 @@ RECONCILE_EVERY: Final = timedelta(seconds=30)
 RECONCILE_LIMIT: Final = timedelta(minutes=2)
 """The next look follows anyway, so one that finds no worker need not wait."""
 
-LAST_RESORT: Final = timedelta(hours=1)
-"""How far Temporal's own execution timeout stands behind everything an order may wait for."""
+LAST_RESORT: Final = timedelta(days=1)
+"""How far Temporal's own execution timeout stands behind everything an order may wait for.
+
+It takes with it the commands that no worker has looked at yet, so it has to be longer than any
+time without workers or PostgreSQL.
+"""
 
 
 def reserve(policy: OrderPolicy) -> timedelta:
