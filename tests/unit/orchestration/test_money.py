@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 
 from domain.errors import Declined, PartnerUnavailable
 from tests.unit.orchestration.orders import Orders
@@ -51,6 +52,10 @@ async def test_who_refuses_to_undo_is_asked_again_until_it_is_done(
     assert await orders.ends("A") == "failed"
     assert await orders.books("A") == ["charge", "prepare", "withdraw", "refund"]
     assert await orders.payment("A") == "refunded"
+    broke = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_WORKFLOW_WORKER_UNHANDLED_FAILURE
+    for told in await orders.histories():
+        failed = [e.workflow_task_failed_event_attributes.cause for e in told.events]
+        assert broke not in failed  # the workflow itself has to take the refusal
 
 
 async def test_a_declined_card_rejects_the_order(orders: Orders) -> None:
