@@ -27,6 +27,15 @@ ORDERS = int(os.environ.get("PLAN_ORDERS", "100000"))
 BIG = ("orders", "events", "payments")
 
 
+_OWE = """
+set session_replication_role = replica;
+insert into payments (payment_id, order_id, status, amount, currency)
+    values ('M-00000005:charge', 'M-00000005', 'refunding', 450, 'USD');
+set session_replication_role = origin;
+"""
+"""One order that has failed still owes its money; no order of ``fill`` does."""
+
+
 @pytest.fixture(scope="module")
 async def million(endpoints: Endpoints) -> AsyncIterator[asyncpg.Connection]:
     """A connection to a database with so many orders."""
@@ -38,6 +47,7 @@ async def million(endpoints: Endpoints) -> AsyncIterator[asyncpg.Connection]:
         await migrate(db_url)
         await fill(db_url, ORDERS)
         connection = await asyncpg.connect(db_url)
+        await connection.execute(_OWE)
         yield connection
         await connection.close()
     finally:
@@ -90,6 +100,10 @@ READS: dict[str, tuple[Callable[[Any], Awaitable[Any]], str]] = {
         "orders_open",
     ),
     "orders that are late": (lambda db: queries.overdue_orders(db, SOON), "orders_open"),
+    "ended orders that owe money": (
+        lambda db: queries.unsettled_orders(db, SOON),
+        "payments_unsettled",
+    ),
     "a command by its id": (lambda db: queries.outcomes_of(db, ["c-9"]), "events_by_command"),
     "a command of an order": (
         lambda db: queries.outcome_of(db, "M-00000009", "c-9"),
