@@ -5,8 +5,6 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from temporalio.api.enums.v1 import WorkflowTaskFailedCause
-from temporalio.client import WorkflowHistory
 from temporalio.testing import WorkflowEnvironment
 
 from devstack import time_skipping_executable
@@ -24,18 +22,3 @@ async def skipping_server(directory: Path) -> AsyncIterator[WorkflowEnvironment]
         test_server_startup_timeout=timedelta(seconds=120),
     ) as environment:
         yield environment
-
-
-def repeated_by_test_server(history: WorkflowHistory) -> bool:
-    """Tell whether a task was refused because of a signal that came meanwhile.
-
-    The real server makes the worker forget such a task, and what comes of it replays
-    (``tests/integration/orchestration/test_races.py``). This one lets the worker go on from
-    memory, so that its history shows an order of things that never was.
-    """
-    refused = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND
-    return any(
-        event.HasField("workflow_task_failed_event_attributes")
-        and event.workflow_task_failed_event_attributes.cause == refused
-        for event in history.events
-    )

@@ -30,7 +30,7 @@ async def unserved(endpoints: Endpoints, db: asyncpg.Pool, unique: Callable[[str
 
 @pytest.fixture
 async def orders(unserved: Orders, db_url: str) -> AsyncIterator[Orders]:
-    """Orders with both workers, unsandboxed, in this process."""
+    """Orders with both workers, unsandboxed, in this process; all they did is replayed after."""
     async with gateways.simulated(db_url, gateways.Faults.NONE, seed=0) as simulated:
         order, shipping = workers(
             unserved.client,
@@ -41,6 +41,7 @@ async def orders(unserved: Orders, db_url: str) -> AsyncIterator[Orders]:
         )
         async with order, shipping:
             yield unserved
+    await unserved.replay()
 
 
 @pytest.fixture

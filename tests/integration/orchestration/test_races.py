@@ -1,12 +1,7 @@
 import asyncio
 import random
 
-from temporalio.worker import Replayer
-
 from orchestration.contract import workflow_id
-from orchestration.temporal_client import DATA_CONVERTER
-from orchestration.workflows.order import OrderWorkflow
-from orchestration.workflows.shipping import ShippingWorkflow
 from tests.unit.orchestration.orders import Orders
 from tests.unit.orchestration.partners import Gate
 
@@ -27,7 +22,6 @@ async def test_cancels_and_addresses_at_shifted_moments_never_leave_two_truths(
         await _check_one_truth(orders, name)
 
     await asyncio.gather(*(race(f"R{n}") for n in range(TIMES)))
-    await _replay(orders)
 
 
 async def test_a_signal_in_the_task_that_dispatches_undoes_no_dispatch(orders: Orders) -> None:
@@ -39,7 +33,6 @@ async def test_a_signal_in_the_task_that_dispatches_undoes_no_dispatch(orders: O
     gate.opened.set()
     assert await orders.ends("A") == "shipped"
     await _check_one_truth(orders, "A")
-    await _replay(orders)
 
 
 async def _check_one_truth(orders: Orders, name: str) -> None:
@@ -60,9 +53,3 @@ async def _check_one_truth(orders: Orders, name: str) -> None:
     moved = [e for e in await orders.events(name) if e.type == "order.address_updated"]
     if end == "shipped" and moved:
         assert label[-1].data.address == moved[-1].data.address
-
-
-async def _replay(orders: Orders) -> None:
-    replayer = Replayer(workflows=[OrderWorkflow, ShippingWorkflow], data_converter=DATA_CONVERTER)
-    for history in await orders.histories():
-        await replayer.replay_workflow(history)

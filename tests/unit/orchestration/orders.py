@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import Replayer
 
 from domain.commands import (
     ApproveOrder,
@@ -24,7 +25,10 @@ from domain.commands import (
 from domain.errors import Unavailable
 from domain.model import Address, Item
 from orchestration.contract import CommandMessage, Delivery, OrderPolicy, workflow_id
-from orchestration.temporal_client import deliver
+from orchestration.temporal_client import DATA_CONVERTER, deliver
+from orchestration.workflows.order import OrderWorkflow
+from orchestration.workflows.reconcile import ReconcileWorkflow
+from orchestration.workflows.shipping import ShippingWorkflow
 from persistence.queries import get_order, history
 from tests.support.waiting import until
 from tests.unit.orchestration.partners import Script
@@ -32,6 +36,10 @@ from tests.unit.orchestration.partners import Script
 HOME = Address(street="123 Main St", city="Anytown", state="CA", zip="12345")
 ELSEWHERE = Address(street="9 Side St", city="Anytown", state="CA", zip="54321")
 NOWHERE = Address(street="0 No St", city="Nowhere", state="CA", zip="00000")
+REPLAYER = Replayer(
+    workflows=[OrderWorkflow, ShippingWorkflow, ReconcileWorkflow], data_converter=DATA_CONVERTER
+)
+PATIENCE = 240
 _numbers = itertools.count(1)
 
 
@@ -95,8 +103,13 @@ class Orders:
 
     async def ends(self, name: str) -> str:
         """Wait for the workflow and return the state it ended in, skipping time if it can."""
-        async with self.skipping():
-            return str(await self.handle(name).result())
+        async with self.skipping(), asyncio.timeout(PATIENCE):
+            while True:
+                try:
+                    return str(await self.handle(name).result())
+                except RuntimeError as error:  # the server that skips time gives up after a while
+                    if "No completion event" not in str(error):
+                        raise
 
     async def events(self, name: str) -> list[Any]:
         return list(await history(self.db, self.id(name)))
@@ -192,20 +205,26 @@ class Orders:
         assert described.close_time is not None
         return described.close_time <= order.deadline
 
+    async def replay(self) -> None:
+        """Replay what all orders have been through: is it deterministic?"""
+        for told in await self.histories():
+            await REPLAYER.replay_workflow(told)
+
     async def histories(self) -> list[WorkflowHistory]:
-        """Return the histories of all workflows of all orders so far."""
+        """Return the histories of all workflows of all orders so far.
+
+        Of each order its own, its shipments', and the reconciler's that took it up.
+        """
         found = []
         for order_id in sorted(self.known):
-            handle = self.client.get_workflow_handle(workflow_id(order_id))
-            own = await handle.fetch_history()
+            own = await self._history(workflow_id(order_id))
             found.append(own)
             for event in own.events:
-                if event.HasField("child_workflow_execution_started_event_attributes"):
-                    child = event.child_workflow_execution_started_event_attributes
-                    execution = child.workflow_execution
-                    found.append(
-                        await self.client.get_workflow_handle(
-                            execution.workflow_id, run_id=execution.run_id
-                        ).fetch_history()
-                    )
+                child = event.child_workflow_execution_started_event_attributes.workflow_execution
+                parent = event.workflow_execution_started_event_attributes.parent_workflow_execution
+                others = [other for other in (child, parent) if other.workflow_id]
+                found += [await self._history(one.workflow_id, one.run_id) for one in others]
         return found
+
+    async def _history(self, workflow: str, run: str | None = None) -> WorkflowHistory:
+        return await self.client.get_workflow_handle(workflow, run_id=run).fetch_history()
