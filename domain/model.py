@@ -58,7 +58,8 @@ def as_text(words: str) -> str:
 
 
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
-MinorUnits = Annotated[int, Field(ge=0, le=10**15)]
+AMOUNT_MAX: Final = 10**15
+MinorUnits = Annotated[int, Field(ge=0, le=AMOUNT_MAX)]
 """Money in the currency's smallest unit (cents); never a float."""
 
 
@@ -92,11 +93,18 @@ def _not_too_many(items: object) -> object:
     return items
 
 
+def _not_too_dear(items: tuple[Item, ...]) -> tuple[Item, ...]:
+    if total(items) > AMOUNT_MAX:
+        raise PydanticCustomError("too_dear", "must come to at most {most}", {"most": AMOUNT_MAX})
+    return items
+
+
 # Strict refuses a JSON array for a tuple once it has become a Python list, hence lax here only.
 Items = Annotated[
     tuple[Item, ...],
     Field(min_length=1, max_length=ITEMS_MAX, strict=False),
     BeforeValidator(_not_too_many),
+    AfterValidator(_not_too_dear),
 ]
 
 

@@ -12,6 +12,7 @@ from typing import Final, Generic, TypeVar
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random
 
 from domain.errors import PartnerUnavailable, Unavailable
+from domain.model import as_text
 from orchestration import timing
 
 T = TypeVar("T")
@@ -116,7 +117,7 @@ class Attempts(Generic[T]):
                 try:
                     return task.result()
                 except Unavailable as failed:
-                    error, self.last_error = failed, str(failed)
+                    error, self.last_error = failed, as_text(str(failed))
         assert error is not None  # noqa: S101 - a set of one or two has one result
         raise error
 

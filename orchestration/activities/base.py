@@ -153,9 +153,12 @@ class Activities:
 
 @asynccontextmanager
 async def _heartbeats(attempts: Attempts[Any]) -> AsyncIterator[None]:
+    """Tell of all attempts so far, those before Temporal's own retry too."""
+    count, error = activity.info().heartbeat_details or (0, None)
+
     async def beat() -> None:
         while True:
-            activity.heartbeat(attempts.count, attempts.last_error)
+            activity.heartbeat(count + attempts.count, attempts.last_error or error)
             await asyncio.sleep(timing.HEARTBEAT_EVERY)
 
     beating = asyncio.create_task(beat())

@@ -10,6 +10,7 @@ from temporalio.worker import (
 )
 
 from domain.errors import OrderError, PartnerUnavailable, Rejected
+from domain.model import as_text
 
 
 class ErrorTree(Interceptor):
@@ -31,7 +32,7 @@ class _Translates(ActivityInboundInterceptor):
         except OrderError as error:
             attempts = error.attempts if isinstance(error, PartnerUnavailable) else 1
             raise ApplicationError(
-                str(error),
+                as_text(str(error)),
                 attempts,
                 type=type(error).__name__,
                 non_retryable=isinstance(error, Rejected),

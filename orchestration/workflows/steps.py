@@ -126,8 +126,10 @@ class Steps:
             raise error
         # A regular activity's error is wrapped, a local one's comes as it is.
         cause = error.cause if isinstance(error, ActivityError) else error
-        if not isinstance(cause, ApplicationError):
-            self.last_error = str(cause or error)
+        if not isinstance(cause, ApplicationError):  # cut off: what it failed by before says more
+            before = cause.__cause__ if cause else None
+            known = before.message if isinstance(before, FailureError) else self.last_error
+            self.last_error = known or str(cause or error)
             return
         if cause.non_retryable:
             raise Refused(cause.type or "Rejected", cause.message) from error

@@ -109,6 +109,7 @@ def test_a_value_that_is_no_json_object_is_refused(value: bytes | None, says: st
 
 
 ITEM = {"sku": "a", "quantity": 1, "unit_price": 1}
+DEAR = {"sku": "S", "quantity": 10_000, "unit_price": 10**9}
 BAD_COMMANDS: list[tuple[dict[str, Any], str]] = [
     ({}, "type: missing, must be one of start, cancel, update-address, approve, reject"),
     (start(type="ship"), "update-address, approve, reject, got 'ship'"),
@@ -146,6 +147,7 @@ BAD_COMMANDS: list[tuple[dict[str, Any], str]] = [
     ),
     (start(items=[], currency="EUR"), "items: must have at least 1 item"),
     (start(items=[ITEM] * 201, currency="EUR"), "items: must have at most 200 items"),
+    (start(items=[DEAR] * 101, currency="EUR"), f"items: must come to at most {10**15}"),
     (start(currency="EUR"), "currency: items and currency go together"),
     (start(items=[ITEM]), "currency: items and currency go together"),
     (start(currency="eur", items=[]), "currency: "),

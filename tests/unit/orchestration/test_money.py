@@ -4,6 +4,7 @@ import pytest
 from temporalio.api.enums.v1 import WorkflowTaskFailedCause
 
 from domain.errors import Declined, PartnerUnavailable
+from orchestration.contract import workflow_id
 from tests.unit.orchestration.orders import Orders
 from tests.unit.orchestration.partners import (
     Behaviour,
@@ -115,7 +116,8 @@ async def test_a_dead_partner_ends_the_order_in_time_with_the_money_back(
     assert await orders.ends("A") == "failed"
     assert await orders.decided_in_time("A")
     assert await orders.payment("A") == payment
-    assert (await orders.last("A")).data.reason
+    said = "told to raise" if trouble is raises else "no answer within"
+    assert said in (await orders.last("A")).data.reason
 
 
 @pytest.mark.parametrize("trouble", [raises_after_effect, hangs_after_effect])
@@ -166,12 +168,50 @@ async def test_a_bank_gone_for_good_does_not_hold_up_an_order_it_may_not_have_ch
     assert await orders.books("A") == ["charge", "refund"]
 
 
+async def test_a_carrier_that_does_not_say_whether_it_has_the_parcel_is_waited_for(
+    orders: Orders,
+) -> None:
+    orders.policy = orders.policy.model_copy(update={"timeout_seconds": 8})
+    orders.script.always["carrier.dispatch"] = hangs
+    orders.script.always["carrier.withdraw"] = back = Gate()
+    await orders.start("A")
+    await orders.has(workflow_id(orders.id("A")), "child_workflow_execution_timed_out")
+    await orders.goes_on(workflow_id(orders.id("A")))
+    assert await orders.payment("A") == "charged"
+    back.opened.set()
+    assert await orders.ends("A") == "failed"
+    assert await orders.books("A") == ["charge", "prepare", "withdraw", "refund"]
+    assert await orders.payment("A") == "refunded"
+
+
 async def test_a_cancel_while_the_bank_is_asked_gives_the_money_back(orders: Orders) -> None:
     orders.script.always["payments.charge"] = hangs_after_effect
     await orders.start("A")
     await orders.reaches("A", "validated")
     await orders.cancel("A", command_id="stop")
     assert await orders.ends("A") == "cancelled"
+    assert await orders.story("A") == [
+        "received",
+        "validated",
+        "payment_charged",
+        "payment_refunded",
+        "cancelled",
+    ]
     assert await orders.payment("A") == "refunded"
     assert await orders.books("A") == ["charge", "refund"]
     assert (await orders.last("A")).command_id == "stop"
+
+
+@pytest.mark.parametrize("trouble", [raises_after_effect, hangs_after_effect])
+async def test_a_refund_of_which_nothing_is_heard_is_given_once(
+    orders: Orders, trouble: Behaviour
+) -> None:
+    orders.script.always["warehouse.prepare"] = raises
+    orders.script.next["payments.refund"] = [trouble] * 3
+    await orders.start("A")
+    await orders.reaches("A", "payment_charged")
+    await orders.cancel("A")
+    assert await orders.ends("A") == "cancelled"
+    assert orders.script.calls["payments.refund"] >= 4
+    assert (await orders.books("A")).count("refund") == 1
+    assert await orders.payment("A") == "refunded"
