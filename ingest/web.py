@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Final
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from domain.errors import OrderError
 
@@ -21,7 +21,7 @@ class WebServer(uvicorn.Server):
     """
 
     def __init__(
-        self, app: Starlette, grace_seconds: int, ready: Callable[[], None] = lambda: None
+        self, app: ASGIApp, grace_seconds: int, ready: Callable[[], None] = lambda: None
     ) -> None:
         config = uvicorn.Config(
             app,
