@@ -72,8 +72,8 @@ def commands(prefix: str, count: int) -> Iterator[tuple[bytes, bytes]]:
         yield order_id.encode(), json.dumps(command).encode()
 
 
-def measure_decode(rounds: int) -> None:
-    """Print how many records one core takes from bytes to a lane and out of it again."""
+def measure_decode(rounds: int, kept: Path) -> None:
+    """Print and keep how many records one core takes from bytes to a lane and out again."""
     rates = []
     for number in range(rounds):
         records = [
@@ -96,6 +96,7 @@ def measure_decode(rounds: int) -> None:
             for entry in lanes.dispatch(1):
                 lanes.finish(entry)
         rates.append(DECODE_RECORDS / (time.process_time() - began))
+        keep(kept, "ingest", {"round": number, "variant": "decode", "rate": rates[-1]})
     print(
         f"decode   {statistics.median(rates):8,.0f} records/s of CPU time (median of {rounds} "
         f"rounds of {DECODE_RECORDS:,}, {min(rates):,.0f} to {max(rates):,.0f})"
@@ -247,11 +248,12 @@ def main() -> int:
     given = parser.parse_args()
     configure_logging("json")  # as the role does: what was delivered is not logged
     count, rounds = (200, 1) if given.quick else (given.commands, given.rounds)
+    kept = LOOK if given.quick else KEPT
     chosen = given.parts or ["decode", "deliver"]
     if "decode" in chosen:
-        measure_decode(rounds)
+        measure_decode(rounds, kept)
     if "deliver" in chosen:
-        asyncio.run(measure_deliver(count, rounds, LOOK if given.quick else KEPT))
+        asyncio.run(measure_deliver(count, rounds, kept))
     return 0
 
 

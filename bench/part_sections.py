@@ -53,7 +53,9 @@ Start commands from Kafka into Temporal without a worker, against plain loops th
 calls to the same server, as many at a time.
 
 {table(["", "commands/s", "CPU ms a command"], rows)}
-ingest / bare calls: rate {spread(rate)}, CPU {spread(cpu)}.
+ingest / bare calls: rate {spread(rate)}, CPU {spread(cpu)}. From bytes to a lane and out of it
+again, alone: {spread([run["rate"] for run in groups.get("decode", [])], 0)} records a second of
+CPU time.
 """
 
 
