@@ -7,7 +7,9 @@ deliver  commands a second from the topic to Temporal through a whole ingest pro
          alternation with a plain loop that makes the same signal-with-start calls with the same
          concurrency; CPU of this process for each command; the ratio of each round
 
-The servers are its own and share this machine; there is no worker.
+The servers are its own and share this machine; there is no worker, and each run has a task queue of
+its own: a new process looks in Temporal for starts that no worker has received, and would find
+those of the runs before.
 """
 
 import argparse
@@ -46,7 +48,6 @@ from persistence.migrate import migrate
 from persistence.pool import open_pool
 
 DECODE_RECORDS: Final = 30_000
-TASK_QUEUE: Final = "bench-ingest"
 CONCURRENCY: Final = Bounds().running
 POLICY: Final = OrderPolicy()
 ADDRESS: Final = {"street": "123 Main St", "city": "Anytown", "state": "CA", "zip": "12345"}
@@ -170,7 +171,7 @@ async def through_ingest(parts: Parts, count: int) -> Spent:
     ingest = CommandConsumer(
         consumer,
         topic,
-        CommandHandler(parts.client, parts.pool, POLICY, TASK_QUEUE),
+        CommandHandler(parts.client, parts.pool, POLICY, run),
         DeadLetters(parts.producer, dead),
         Admission(parts.pool, limit=10 * count, first=10 * count),
         metrics,
@@ -202,7 +203,7 @@ async def bare(parts: Parts, count: int) -> Spent:
 
     async def loop() -> None:
         for message in messages:
-            await deliver(parts.client, message, POLICY, TASK_QUEUE)
+            await deliver(parts.client, message, POLICY, run)
 
     clock = Clock()
     await asyncio.gather(*(loop() for _ in range(CONCURRENCY)))

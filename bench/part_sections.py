@@ -45,17 +45,17 @@ def ingest(runs: Sequence[Run]) -> str:
         for key, name in (("ingest", "ingest"), ("bare", "bare calls"))
         if key in groups
     ]
-    rate = ratios(runs, "ingest", "bare", "rate")
-    cpu = ratios(runs, "ingest", "bare", "cpu")
+    delivered = [run for run in runs if "cpu" in run]
+    rate, cpu = (ratios(delivered, "ingest", "bare", figure) for figure in ("rate", "cpu"))
     return f"""## Ingest alone
 
 Start commands from Kafka into Temporal without a worker, against plain loops that make the same
 calls to the same server, as many at a time.
 
 {table(["", "commands/s", "CPU ms a command"], rows)}
-ingest / bare calls: rate {spread(rate)}, CPU {spread(cpu)}. From bytes to a lane and out of it
-again, alone: {spread([run["rate"] for run in groups.get("decode", [])], 0)} records a second of
-CPU time.
+ingest / bare calls: rate {spread(rate)}, CPU {spread(cpu)}. From bytes to a lane
+and out of it again, alone: {spread([run["rate"] for run in groups.get("decode", [])], 0)} records
+a second of CPU time.
 """
 
 
