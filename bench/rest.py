@@ -11,9 +11,9 @@ status   meanwhile 50 GET status a second, half of them of orders that are known
 
 All of it, servers, workflows and this client included, shares the machine. A latency is counted
 from the moment at which the request was due, so the client's own delay is part of it; how late
-the client was is told apart (``late``). ``--ahead`` gives the API, the bare
-endpoint and the client, which stands for other machines, ten times the weight that others have for
-the scheduler, as ``cpu_shares`` in docker-compose.yml does for the API; that needs root.
+the client was is told apart (``late``). ``--ahead`` gives the API, the bare endpoint and the
+client, which stands for other machines, ten times the weight that others have for the scheduler, as
+``cpu_shares`` in docker-compose.yml does for the API; that needs root.
 """
 
 import argparse

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 import structlog
 
-from domain.model import ORDER_ID_MAX, is_id
+from domain.model import ID_RULE, ORDER_ID_MAX, is_id
 
 log = structlog.get_logger(__name__)
 
@@ -99,8 +99,7 @@ class Rest:
         when the API has gone away meanwhile.
         """
         if not is_id(order_id, ORDER_ID_MAX):  # in a path it could name something else
-            rule = "letters, digits and . _ : - only, a letter or digit first"
-            raise ApiError(f"{order_id!r} is no order id: {rule}, {ORDER_ID_MAX} at most")
+            raise ApiError(f"{order_id!r} is no order id: {ID_RULE}, {ORDER_ID_MAX} at most")
         name = action if action == "start" else f"signals/{action}"
         command_id = str(uuid.uuid4())
         log.info(

@@ -15,6 +15,8 @@ from pydantic_core import PydanticCustomError
 
 ID_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9._:-]*$"
 """Letters, digits and ``. _ : -``: safe in a URL path, a Kafka key and a workflow id."""
+ID_RULE: Final = "letters, digits and . _ : - only, a letter or digit first"
+"""The pattern in words, for who gave something else."""
 
 TEXT_PATTERN: Final = r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$"
 """What the rules for texts come to in a JSON Schema: no control character, not blank."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import typer
 
-from domain.model import ORDER_ID_MAX, is_id
+from domain.model import ID_RULE, ORDER_ID_MAX, is_id
 from ingest.client.errors import Code, Failed
 from ingest.client.http import Api
 from ingest.settings import BadSetting, Settings, load_settings
@@ -72,11 +72,7 @@ def path(collection: str, name: str, *more: str) -> str:
 def check_id(what: str, text: str, longest: int) -> None:
     """Raise ``Failed`` for an id that none can have."""
     if not is_id(text, longest):
-        raise Failed(
-            Code.USAGE,
-            f"{text!r} is no {what}: letters, digits and . _ : - only, a letter or digit "
-            f"first, at most {longest}",
-        )
+        raise Failed(Code.USAGE, f"{text!r} is no {what}: {ID_RULE}, at most {longest}")
 
 
 def print_json(document: object) -> None:

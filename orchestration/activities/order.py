@@ -25,6 +25,8 @@ from persistence.errors import database_errors
 from persistence.payments import Payment, get_payment, intend_charge, intend_refund, move_payment
 from persistence.queries import get_order, outcome_of
 
+REFUSAL: Final = TYPE_OF[CommandRejected]
+
 
 class OpenOrder(OrderInput):
     """The start to be applied."""
@@ -135,15 +137,16 @@ class OrderActivities(Activities):
     async def find_state(self, order: StateAsked) -> State | None:
         """Return the state of an order that may not exist, or has heard this command already."""
         standing = await get_order(self.pool, order.order_id)
-        if standing is None or (order.command_id and await self._took_effect(order)):
+        if standing is None:
+            return None
+        if order.command_id and await self._came_to(order, order.command_id) not in (None, REFUSAL):
             return None
         return standing.state
 
     @activity.defn(name="has_outcome")
     async def was_refused(self, command: CommandOfOrder) -> bool:
         """Tell whether a command has been refused."""
-        found = await outcome_of(self.pool, command.order_id, command.command_id)
-        return found is not None and found.type == TYPE_OF[CommandRejected]
+        return await self._came_to(command, command.command_id) == REFUSAL
 
     @activity.defn
     async def receive(self, order: OrderInput) -> Basket:
@@ -243,9 +246,9 @@ class OrderActivities(Activities):
             lambda: self.gateways.sales.confirm_shipped(key, order.order_id, order.tracking_number),
         )
 
-    async def _took_effect(self, asked: StateAsked) -> bool:
-        found = await outcome_of(self.pool, asked.order_id, asked.command_id or "")
-        return found is not None and found.type != TYPE_OF[CommandRejected]
+    async def _came_to(self, order: OrderInput, command_id: str) -> str | None:
+        found = await outcome_of(self.pool, order.order_id, command_id)
+        return found.type if found else None
 
     async def _owes(self, order_id: str) -> bool:
         payment = await get_payment(self.pool, payment_id(order_id))
