@@ -11,9 +11,10 @@ status   meanwhile 50 GET status a second, half of them of orders that are known
 
 All of it, servers, workflows and this client included, shares the machine. A latency is counted
 from the moment at which the request was due, so the client's own delay is part of it; how late
-the client was is told apart (``late``). ``--ahead`` gives the API, the bare endpoint and the
-client, which stands for other machines, ten times the weight that others have for the scheduler, as
-``cpu_shares`` in docker-compose.yml does for the API; that needs root.
+the client was is told apart (``late``). ``--ahead`` gives the API and what it needs, Kafka and
+PostgreSQL, ten times the weight that others have for the scheduler, as ``cpu_shares`` in
+docker-compose.yml does, and so for the bare endpoint and the client, which stands for other
+machines; that needs root.
 """
 
 import argparse
@@ -140,7 +141,9 @@ async def measure(given: argparse.Namespace, kept: Path) -> bool:
             async with aiohttp.ClientSession(connector=connector) as http:
                 load = Load(http, url, f"http://127.0.0.1:{port}/", service.received)
                 if given.ahead:
-                    for pid in (service.local.roles["api"].pid, bare.pid, os.getpid()):
+                    stack, api = service.local.stack, service.local.roles["api"]
+                    servers = (stack.postgres.pid, stack.kafka.pid)
+                    for pid in (api.pid, *servers, bare.pid, os.getpid()):
                         give_weight(pid)
                 await asyncio.sleep(3)
                 meter = await service.meter(bare=bare.pid)
@@ -211,7 +214,7 @@ def main() -> int:
     parser.add_argument("--faults", choices=("none", "flaky"), default="none")
     parser.add_argument("--drain", type=int, default=900, help="wait so many s for the orders' end")
     parser.add_argument("--what", default="as it is", help="the name of this in the report")
-    parser.add_argument("--ahead", action="store_true", help="the API before all others")
+    parser.add_argument("--ahead", action="store_true", help="weights as in docker-compose.yml")
     parser.add_argument("--quick", action="store_true", help=f"a look, kept in {LOOK}")
     parser.add_argument("--aside", action="store_true", help=f"all of it, kept in {LOOK}")
     given = parser.parse_args()

@@ -30,6 +30,7 @@ async def environment(
             "ORDER_TASK_QUEUE": unique("order-tq"),
             "SHIPPING_TASK_QUEUE": unique("shipping-tq"),
             "LOG_FORMAT": "json",
+            "WORKFLOW_TIMEOUT_SECONDS": "60",  # no test here is about the limit; CI may be slow
         }
 
 

@@ -9,9 +9,11 @@ from typing import Any
 import httpx
 
 from devstack import free_port
+from domain.states import TERMINAL, State
 from ingest.processes import Role, running
 from tests.support.waiting import until
 
+OPEN = {state.value for state in State} - {state.value for state in TERMINAL}
 ADDRESS = {"street": "123 Main St", "city": "Anytown", "state": "CA", "zip": "12345"}
 GOLD = {"items": [{"sku": "GOLD", "quantity": 1, "unit_price": 90_000}], "currency": "USD"}
 """Dear enough to wait for a reviewer."""
@@ -32,15 +34,24 @@ class Rest:
         return await self.http.post(f"/orders/{order_id}/start", json=body)
 
     async def state(self, order_id: str, state: str) -> dict[str, Any]:
-        """Wait until an order is in a state; return its status."""
+        """Wait until an order is in a state; return its status.
 
-        async def status() -> dict[str, Any] | None:
+        Fails at once when the order has ended in another.
+        """
+
+        found: dict[str, Any] = {}
+
+        async def reached() -> bool:
+            nonlocal found
             response = await self.http.get(f"/orders/{order_id}/status")
-            found: dict[str, Any] = response.json()
-            return found if response.is_success and found["state"] == state else None
+            found = response.json()
+            assert found.get("state") in {None, state, *OPEN}, found
+            return response.is_success and bool(found["state"] == state)
 
-        found = await until(status)
-        assert found is not None
+        try:
+            await until(reached)
+        except AssertionError as error:
+            raise AssertionError(f"{order_id} is not {state}: {found}") from error
         return found
 
 
