@@ -186,7 +186,7 @@ def _offered_by_process(runs: Sequence[Run]) -> str:
 def stored(runs: Sequence[Run]) -> str:
     """Many orders stored."""
     groups = by(runs, "size")
-    order = [s for s in ("0", "100000", "1000000", "rows", "review") if s in groups]
+    order = [s for s in ("0", "100000", "1000000", "review") if s in groups]
     rows = []
     for size in order:
         cpu = [a / b for a, b in pairs(runs, "size", size, "0", "cpu_an_order")]
@@ -209,8 +209,8 @@ def stored(runs: Sequence[Run]) -> str:
 
 
 def _stored(size: str, run: Run) -> str:
-    kinds = {"rows": "rows wait for review", "review": "open workflows wait for review"}
-    return f"{run['waiting']:,} {kinds[size]}" if size in kinds else f"{int(size):,} stored"
+    waiting = f"{run['waiting']:,} wait for a reviewer"
+    return waiting if size == "review" else f"{int(size):,} stored"
 
 
 def compare(runs: Sequence[Run]) -> str:

@@ -1,11 +1,11 @@
 """Measures what an order costs when many are stored already, or wait for a person.
 
-    python -m bench.stored [--rounds N] [--quick] [0|100000|1000000|rows|review ...]
+    python -m bench.stored [--rounds N] [--quick] [0|100000|1000000|review ...]
 
-Each round takes the sizes in random order, each on a new service. ``review``: 3,000 orders wait for
-a reviewer, as workflows that are open in Temporal (each has to be driven there first). The others
-are rows only, as after months of work, when Temporal has forgotten them; ``rows`` are 10,000 that
-wait for a reviewer.
+Each round takes the sizes in random order, each on a new service. ``review``: 10,000 orders wait
+for a reviewer, as workflows that are open in Temporal; each has to be driven there first, which
+takes some minutes. The others are rows only, as after months of work, when Temporal has forgotten
+them.
 """
 
 import asyncio
@@ -19,41 +19,37 @@ from bench.service import DEAR, Service
 from bench.variants import VARIANTS
 
 PART: Final = "stored"
-SIZES: Final = ("0", "100000", "1000000", "rows", "review")
-WAITING: Final = {"rows": 10_000, "review": 3_000}
+SIZES: Final = ("0", "100000", "1000000", "review")
+WAITING: Final = 10_000
 ROUNDS: Final = 2
-_WAIT: Final = """
-set session_replication_role = replica;
-update orders set state = 'in_review', decide_by = now() + interval '1 h';
-set session_replication_role = origin;
-"""
+TOLD: Final = 1_000
 _WAITING: Final = "select count(*) from orders where state = 'in_review'"
 
 
 async def prepare(service: Service, size: str, waiting: int) -> None:
     """Fill the database, or have orders wait for a person."""
-    if size == "rows":
-        await fill(service.local.settings.db_url, waiting, under_way=False)
-        await service.db.execute(_WAIT)
-        return
     if size != "review":
         if int(size):
             await fill(service.local.settings.db_url, int(size), under_way=False)
         return
     for number in range(waiting):
         await service.send(f"R-{number}", **DEAR)
-    while await service.db.fetchval(_WAITING) < waiting:  # noqa: ASYNC110 - PostgreSQL tells
+    told = 0
+    while (found := await service.db.fetchval(_WAITING)) < waiting:
+        if found >= told + TOLD:
+            told = found
+            print(f"  {found:,} of {waiting:,} wait for a reviewer", flush=True)
         await asyncio.sleep(0.5)
 
 
 async def rounds(given: Options) -> None:
     """Measure every size once a round."""
     warm_up, seconds = (2.0, 4.0) if given.quick else (8.0, 15.0)
-    sizes = tuple(size for size in given.only if not given.quick or size in ("0", "rows"))
+    sizes = tuple(size for size in given.only if not given.quick or size in ("0", "review"))
     with Telling(PART, given.rounds * len(sizes), given.directory) as telling:
         for number in range(given.rounds):
             for size in random.sample(sizes, len(sizes)):
-                waiting = 100 if given.quick else WAITING.get(size, 0)
+                waiting = 0 if size != "review" else 100 if given.quick else WAITING
                 async with VARIANTS["full"](telling.now(size)) as variant:
                     assert variant.service is not None  # noqa: S101 - full is the service
                     await prepare(variant.service, size, waiting)
