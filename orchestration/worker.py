@@ -81,6 +81,8 @@ def workers(
         order.charge,
         order.refund,
         order.end,
+        order.request_review,
+        order.find_review,
         order.approve,
         order.confirm,
         order.record,

@@ -227,6 +227,21 @@ class OrderActivities(Activities):
         return Ended(state=state, owes=await self._owes(ending.order_id))
 
     @activity.defn
+    async def request_review(self, request: Write) -> AwareDatetime | None:
+        """Write that a person is asked; returns until when, as it was first written.
+
+        ``None``: the review is over, the task that had asked and what came of it were lost.
+        """
+        await self.record(request)
+        return await self.find_review(request)
+
+    @activity.defn
+    async def find_review(self, order: OrderInput) -> AwareDatetime | None:
+        """Return until when a person is asked about an order, ``None`` when nobody is."""
+        standing = await get_order(self.pool, order.order_id)
+        return standing.decide_by if standing else None
+
+    @activity.defn
     async def approve(self, approval: Write) -> AwareDatetime:
         """Write a reviewer's approval; returns the order's deadline, as it was first written."""
         await self.record(approval)

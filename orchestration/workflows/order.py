@@ -1,6 +1,7 @@
 """OrderWorkflow: an order from its start command to its end."""
 
 from datetime import datetime, timedelta
+from typing import Final
 
 from temporalio import workflow
 
@@ -29,6 +30,10 @@ with workflow.unsafe.imports_passed_through():
     from orchestration.workflows.order_commands import OrderCommands
     from orchestration.workflows.order_endings import OrderEndings
     from orchestration.workflows.steps import Interrupted, Refused
+
+
+KEEPS_REVIEW: Final = "keep-a-review-that-was-asked-for"
+"""Patch, 2026-11-28: see docs/workflows.md for when it may go."""
 
 
 @workflow.defn(name=ORDER_WORKFLOW)
@@ -64,7 +69,10 @@ class OrderWorkflow(OrderCommands, OrderEndings):
         except Refused as no:
             await self._reject(no)
         except Unavailable as trouble:
-            await self._fail(str(trouble))
+            if await self._finds_review():
+                await self._drive()
+            else:
+                await self._fail(str(trouble))
 
     async def _open(self) -> bool:
         """Apply the start; tell whether there is an order to be driven to its end."""
@@ -91,12 +99,26 @@ class OrderWorkflow(OrderCommands, OrderEndings):
         self._keep_review(opened.decide_by)
         return not self._tracking_number and self._state not in TERMINAL
 
+    async def _finds_review(self) -> bool:
+        """Ask, when the time is up before a review, whether a lost task had asked for one.
+
+        Before anything else is done: the reviewer's decision may be among what is heard now.
+        """
+        may_be = self._policy.review != "auto" and self._policy.review_timeout_seconds > 0
+        known = self._decide_by is not None or self._review_over or self._cancel_asked is not None
+        if known or not may_be or not workflow.patched(KEEPS_REVIEW):
+            return False
+        order = OrderInput(**self._order())
+        self._keep_review(await self._steps.take(OrderActivities.find_review, order))
+        return self._decide_by is not None
+
     def _keep_review(self, decide_by: datetime | None) -> None:
         """Go on with a review that a lost task had asked for: the clock has stood still since."""
         waits = timedelta(seconds=self._policy.review_timeout_seconds)
         if decide_by is not None and waits and workflow.now() < decide_by:
-            self._decide_by = decide_by
-            self._deadline += workflow.now() - (decide_by - waits)
+            stood_still = workflow.now() - (decide_by - waits)
+            self._deadline += stood_still - self._stood_still
+            self._decide_by, self._stood_still = decide_by, stood_still
 
     async def _receive(self) -> None:
         """Learn what was ordered, from the start or from sales."""
@@ -117,23 +139,32 @@ class OrderWorkflow(OrderCommands, OrderEndings):
         if asks is None:
             await self._review_is_over()
             return
-        asked_at = workflow.now()
-        pauses = self._policy.review_timeout_seconds > 0
         waits = timedelta(seconds=self._policy.review_timeout_seconds)
-        decide_by = self._decide_by or (asked_at + waits if pauses else self._work_until())
-        requested = ReviewRequested(
-            reason=asks,
-            amount=total(self._basket.items),
-            currency=self._basket.currency,
-            decide_by=decide_by,
-        )
-        await self._write("review-requested", requested)
+        fresh = workflow.now() + waits if waits else self._work_until()
+        decide_by = await self._request_review(asks, self._decide_by or fresh)
         self._state = State.IN_REVIEW
         self._steps.begin("review", f"review: a person is asked until {decide_by:%H:%M:%S} UTC")
         await self._wait(lambda: bool(self._decision or self._cancel_asked), decide_by)
         if self._cancel_asked:
             raise Interrupted
-        await self._decide(self._decision, workflow.now() - asked_at if pauses else timedelta(0))
+        stood_still = workflow.now() - (decide_by - waits) if waits else timedelta(0)
+        await self._decide(self._decision, stood_still - self._stood_still)
+
+    async def _request_review(self, reason: str, decide_by: datetime) -> datetime:
+        """Ask a person; returns until when, as it was first written."""
+        requested = ReviewRequested(
+            reason=reason,
+            amount=total(self._basket.items),
+            currency=self._basket.currency,
+            decide_by=decide_by,
+        )
+        if not workflow.patched(KEEPS_REVIEW):
+            await self._write("review-requested", requested)
+            return decide_by
+        event = self._event("review-requested", requested)
+        written = await self._steps.take(OrderActivities.request_review, event)
+        self._keep_review(written)
+        return written or decide_by
 
     async def _decide(self, decision: CommandMessage | None, stood_still: timedelta) -> None:
         if decision is None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from temporalio import workflow
@@ -53,6 +53,8 @@ class OrderInHand:
         """A reviewer's; it may come before it is asked for."""
         self._decide_by: datetime | None = None
         """Set where a lost task had asked for a review already."""
+        self._stood_still = timedelta(0)
+        """How much of that review ``_deadline`` has been moved by."""
         self._review_over = False
         self._in_turn = asyncio.Lock()
         """Held by whoever takes a command, and to hand the order over to a shipment."""

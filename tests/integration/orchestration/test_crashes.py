@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,34 @@ async def test_an_approval_before_the_start_counts_though_the_worker_dies_having
             await unserved.start("A")
     assert await unserved.ends("A") == "shipped"
     assert await unserved.rejections("A") == []
+
+
+@pytest.mark.parametrize("kept", ["sales.receive", "screening.validate"])
+async def test_a_review_asked_for_in_a_lost_task_goes_on_though_the_order_was_opened_before(
+    unserved: Orders, worker: Start, tmp_path: Path, kept: str
+) -> None:
+    """``kept``: the step that goes on as a regular activity, so that history has all up to it."""
+    unserved.policy = unserved.policy.model_copy(update={"timeout_seconds": 20, "review": "manual"})
+    (tmp_path / f"fail {kept}").touch()
+
+    async def time_is_up() -> bool:
+        received = (await unserved.events("A"))[0]
+        return bool(datetime.now(UTC) > received.data.deadline)
+
+    async def wait() -> None:
+        await until(time_is_up)
+        await unserved.approve("A")
+
+    async with _dying_at("written review-requested", worker, tmp_path, meanwhile=wait):
+        await unserved.start("A")
+    assert await unserved.ends("A") == "shipped"
+    asked, approved = (await unserved.events("A"))[2:4]
+    assert (asked.type, approved.type) == ("order.review_requested", "order.approved")
+    assert approved.data.deadline > (await unserved.events("A"))[0].data.deadline + (
+        approved.at - asked.at - timedelta(seconds=1)
+    )
+    assert await unserved.rejections("A") == []
+    await unserved.replay()
 
 
 @asynccontextmanager

@@ -2,17 +2,18 @@
 
 The points lie around what every activity is made of: ``before <operation>`` of a partner,
 ``after <operation>`` (it has taken effect, nothing is written), ``written <key>`` of an event.
-A point fires when a file of its name lies in the directory given.
+A point fires when a file of its name lies in the directory given. So does ``fail <operation>``,
+at which the step fails without the partner being asked, and goes on as a regular activity.
 """
 
 import asyncio
 import os
 import signal
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from domain.errors import PartnerUnavailable
 from orchestration import gateways
 from orchestration.activities.base import Activities
 from orchestration.temporal_client import connect
@@ -23,15 +24,23 @@ from persistence.pool import open_pool
 def install(directory: Path) -> None:
     """Wrap the two methods that all activities use."""
 
-    def point(name: str) -> None:
-        with suppress(FileNotFoundError):
+    def is_asked_for(name: str) -> bool:
+        try:
             (directory / name).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def point(name: str) -> None:
+        if is_asked_for(name):
             os.kill(os.getpid(), signal.SIGKILL)
 
     ask, write = Activities.ask, Activities.write
 
     async def asking(self: Activities, operation: str, *args: Any) -> Any:
         point(f"before {operation}")
+        if is_asked_for(f"fail {operation}"):
+            raise PartnerUnavailable("told to fail")
         answer = await ask(self, operation, *args)
         point(f"after {operation}")
         return answer
