@@ -8,14 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-Json = dict[str, Any]
+from domain.money import in_units
 
-DIGITS: Final = {
-    "BHD": 3, "IQD": 3, "JOD": 3, "KWD": 3, "LYD": 3, "OMR": 3, "TND": 3,
-    "BIF": 0, "CLP": 0, "DJF": 0, "GNF": 0, "ISK": 0, "JPY": 0, "KMF": 0, "KRW": 0, "PYG": 0,
-    "RWF": 0, "UGX": 0, "UYI": 0, "VND": 0, "VUV": 0, "XAF": 0, "XOF": 0, "XPF": 0,
-}  # fmt: skip
-"""Currencies whose smallest unit is not a hundredth (ISO 4217)."""
+Json = dict[str, Any]
 
 PIPE_WIDTH: Final = 10_000
 
@@ -40,9 +35,7 @@ def money(amount: int | None, currency: str | None) -> str:
     """Return an amount of minor units for reading, as ``35.75 USD``."""
     if amount is None or currency is None:
         return ""
-    digits = DIGITS.get(currency, 2)
-    whole, rest = divmod(amount, 10**digits)
-    return f"{whole:,}.{rest:0{digits}} {currency}" if digits else f"{whole:,} {currency}"
+    return f"{in_units(amount, currency)} {currency}"
 
 
 def state(name: str | None) -> Text:

@@ -10,6 +10,7 @@ with workflow.unsafe.imports_passed_through():
     from domain.errors import Unavailable
     from domain.events import Approved, ReviewRequested
     from domain.model import total
+    from domain.money import in_units
     from domain.states import TERMINAL, State
     from orchestration.activities.base import OrderInput
     from orchestration.activities.order import (
@@ -186,7 +187,9 @@ class OrderWorkflow(OrderCommands, OrderEndings):
         if policy.review == "manual":
             return "every order is reviewed"
         if policy.review == "above" and amount > policy.review_above:
-            return f"amount {amount} is above {policy.review_above}"
+            currency = self._basket.currency
+            most = in_units(policy.review_above, currency)
+            return f"{in_units(amount, currency)} {currency} is above {most}"
         return None
 
     async def _charge(self) -> None:

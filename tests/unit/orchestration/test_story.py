@@ -59,7 +59,9 @@ async def test_the_clock_stands_still_while_a_person_is_asked(orders: Orders) ->
     assert await orders.ends("A") == "shipped"
     story = await orders.story("A")
     assert story == [*IN_REVIEW, "approved", *DELIVERED]
-    assert (await orders.events("A"))[3].data.deadline > deadline
+    asked, approved = (await orders.events("A"))[2:4]
+    assert asked.data.reason == "900.00 USD is above 500.00"
+    assert approved.data.deadline > deadline
     assert await orders.decided_in_time("A")
 
 
