@@ -289,3 +289,23 @@ async def test_a_label_for_an_earlier_address_is_refused(db: asyncpg.Pool) -> No
         await record(db, Change("A-1", "prepared-0", late))
     await assert_row_is_fold(db, "A-1")
     await record(db, changes["prepared-1"])
+
+
+async def test_a_label_for_an_earlier_shipment_is_refused_though_the_address_is_its_own_again(
+    db: asyncpg.Pool,
+) -> None:
+    changes = {change.key: change for change in story("A-1")}
+    for key in list(changes)[: list(changes).index("failed-1")]:
+        if key == "charged":
+            await intend_charge(db, "A-1:charge", "A-1", AMOUNT, "USD")
+        await record(db, changes[key])
+    back = e.AddressUpdated(address=ADDRESS, updated_by="Bo")
+    await record(db, Change("A-1", "address-2", back, "address-2"))
+    for number in (9, 10):
+        label = e.ShipmentPrepared(shipment_id=f"A-1:{number}", address=ADDRESS)
+        await record(db, Change("A-1", f"prepared-{number}", label))
+    late = e.ShipmentPrepared(shipment_id="A-1:0", address=ADDRESS)
+    with pytest.raises(Rejected, match="after a later shipment"):
+        await record(db, Change("A-1", "prepared-0", late))
+    await assert_row_is_fold(db, "A-1")
+    assert await db.fetchval("select shipment_id from orders") == "A-1:10"
