@@ -3,10 +3,12 @@
 A change carries its idempotency key in the header ``Idempotency-Key``. 2xx is the answer, 204 an
 empty one. A 4xx with problem+json is a no (``Declined``), its ``detail`` the reason. All else
 says nothing about the outcome (``PartnerUnavailable``): 5xx, no answer, an answer that cannot be
-read, what a proxy says, and the 4xx that are not about this request.
+read or is too long, what a proxy says, and the 4xx that are not about this request.
 """
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
@@ -17,6 +19,9 @@ from domain.errors import Declined, PartnerUnavailable
 from domain.model import as_text
 
 PROBLEM: Final = "application/problem+json"
+
+ANSWER_MAX: Final = 2 * 1024 * 1024
+"""Bytes of an answer; the longest that the contract knows, 200 items, has 1.3 million escaped."""
 
 _NOT_ABOUT_THE_REQUEST: Final = frozenset(
     {
@@ -31,6 +36,17 @@ _NOT_ABOUT_THE_REQUEST: Final = frozenset(
 )
 
 M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    url: str
+    status: int
+    kind: str
+    body: bytes
+
+    def is_problem(self) -> bool:
+        return self.kind.partition(";")[0].strip().lower() == PROBLEM
 
 
 class HttpPartner:
@@ -50,23 +66,25 @@ class HttpPartner:
 
     async def undo(self, path: str, key: str, body: Mapping[str, Any]) -> bytes | None:
         """Send a change that may come too late; returns what stands then, ``None`` for a 204."""
-        response = await self._send("POST", path, key, body)
-        return None if response.status_code == HTTPStatus.NO_CONTENT else _body(response)
+        answer = await self._send("POST", path, key, body)
+        return None if answer.status == HTTPStatus.NO_CONTENT else _body(answer)
 
     async def find_at(self, path: str) -> bytes | None:
         """Return what stands at ``path``, ``None`` for the partner's 404; raises as ``get``."""
-        response = await self._send("GET", path, None, None)
-        missing = response.status_code == HTTPStatus.NOT_FOUND and _is_problem(response)
-        return None if missing else _body(response)
+        answer = await self._send("GET", path, None, None)
+        missing = answer.status == HTTPStatus.NOT_FOUND and answer.is_problem()
+        return None if missing else _body(answer)
 
     async def _send(
         self, method: str, path: str, key: str | None, body: Mapping[str, Any] | None
-    ) -> httpx.Response:
-        headers = {"Idempotency-Key": key} if key else {}
+    ) -> _Answer:
+        # Not compressed: a few bytes of such an answer can become more than memory holds.
+        headers = {"Accept-Encoding": "identity"} | ({"Idempotency-Key": key} if key else {})
+        url = self._base_url + path
         try:
-            return await self._client.request(
-                method, self._base_url + path, json=body, headers=headers
-            )
+            async with self._client.stream(method, url, json=body, headers=headers) as response:
+                kind = response.headers.get("content-type", "")
+                return _Answer(url, response.status_code, kind, await _read(response))
         except httpx.HTTPError as error:
             text = f"{self._base_url}: {error or type(error).__name__}"
             raise PartnerUnavailable(text) from error
@@ -81,26 +99,34 @@ def understood(model: type[M], body: bytes) -> M:
         raise PartnerUnavailable(text) from error
 
 
-def _body(response: httpx.Response) -> bytes:
-    if response.is_success:
-        return response.content
-    reason = _reason(response)
-    about_it = response.status_code not in _NOT_ABOUT_THE_REQUEST
-    if response.is_client_error and about_it and _is_problem(response):
+async def _read(response: httpx.Response) -> bytes:
+    """Return the body; raises ``PartnerUnavailable`` as soon as it is too long."""
+    encoding = response.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        raise PartnerUnavailable(f"{response.url}: an answer in {encoding}, not asked for")
+    body = bytearray()
+    async for part in response.aiter_bytes():
+        body += part
+        if len(body) > ANSWER_MAX:
+            raise PartnerUnavailable(f"{response.url}: an answer of more than {ANSWER_MAX:,} bytes")
+    return bytes(body)
+
+
+def _body(answer: _Answer) -> bytes:
+    if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+        return answer.body
+    reason = _reason(answer)
+    says_no = HTTPStatus.BAD_REQUEST <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
+    if says_no and answer.status not in _NOT_ABOUT_THE_REQUEST and answer.is_problem():
         raise Declined(reason)
     raise PartnerUnavailable(reason)
 
 
-def _is_problem(response: httpx.Response) -> bool:
-    kind: str = response.headers.get("content-type", "")
-    return kind.partition(";")[0].strip().lower() == PROBLEM
-
-
-def _reason(response: httpx.Response) -> str:
+def _reason(answer: _Answer) -> str:
     try:
-        problem = response.json()
+        problem = json.loads(answer.body)
         detail = problem.get("detail") or problem["title"]
     except (ValueError, KeyError, AttributeError, RecursionError):
         detail = None
-    said = detail or f"HTTP {response.status_code} from {response.url}"
+    said = detail or f"HTTP {answer.status} from {answer.url}"
     return as_text(str(said)[:300])

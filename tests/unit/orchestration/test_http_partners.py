@@ -1,5 +1,6 @@
 """The HTTP contract of docs/partners.md: what an answer is taken for, and both sides of it."""
 
+import json
 from collections.abc import AsyncIterator
 
 import httpx
@@ -7,12 +8,13 @@ import pytest
 
 from domain.errors import Declined, PartnerUnavailable
 from domain.events import Failed
-from domain.model import Item
+from domain.model import ITEMS_MAX, TEXT_MAX, Item
 from orchestration import gateways
 from orchestration.gateways import Gateways
 from orchestration.gateways.carrier import HttpCarrier, Pickup
+from orchestration.gateways.http_partner import ANSWER_MAX
 from orchestration.gateways.payments import Charge, HttpPayments
-from orchestration.gateways.sales import HttpSales
+from orchestration.gateways.sales import Basket, HttpSales
 from orchestration.gateways.screening import HttpScreening
 from orchestration.gateways.server import create_app
 from orchestration.gateways.warehouse import HttpWarehouse
@@ -66,6 +68,50 @@ async def test_all_else_says_nothing_about_the_outcome(
 async def test_an_answer_that_cannot_be_read_says_nothing_either(content: bytes) -> None:
     with pytest.raises(PartnerUnavailable):
         await _bank(httpx.Response(200, content=content)).find("A:charge")
+
+
+@pytest.mark.parametrize("status", [200, 422, 502])
+async def test_of_an_answer_that_is_too_long_no_more_is_read_than_the_bound(status: int) -> None:
+    part, sent = b" " * 65_536, 0
+
+    async def answers() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(100):
+            sent += len(part)
+            yield part
+
+    bank = _bank(httpx.Response(status, headers=PROBLEM, content=answers()))
+    with pytest.raises(PartnerUnavailable, match="an answer of more than 2,097,152 bytes"):
+        await bank.charge("A:charge", "A", WORTH, "USD")
+    assert sent <= ANSWER_MAX + len(part)
+
+
+async def test_the_longest_basket_of_the_contract_can_be_read() -> None:
+    items = tuple(
+        Item(sku="\U0001f4e6" * TEXT_MAX, quantity=10_000, unit_price=1) for _ in range(ITEMS_MAX)
+    )
+    basket = Basket(items=items, currency="USD")
+    content = json.dumps(basket.model_dump()).encode()
+    assert len(content) > ANSWER_MAX / 2
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=content))
+    async with httpx.AsyncClient(transport=transport) as client:
+        assert await HttpSales(client, "http://sales").receive("A:receive", "A") == basket
+
+
+async def test_a_compressed_answer_is_neither_asked_for_nor_unpacked() -> None:
+    asked: list[str] = []
+
+    def respond(request: httpx.Request) -> httpx.Response:
+        asked.append(request.headers["accept-encoding"])
+        return httpx.Response(200, headers={"content-encoding": "gzip"}, content=unread())
+
+    async def unread() -> AsyncIterator[bytes]:
+        yield b"no gzip"
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(respond)) as client:
+        with pytest.raises(PartnerUnavailable, match="an answer in gzip"):
+            await HttpPayments(client, "http://bank.test").find("A:charge")
+    assert asked == ["identity"]
 
 
 async def test_only_a_204_says_that_nothing_stands_any_more() -> None:
