@@ -5,6 +5,7 @@ import re
 import sys
 import threading
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
@@ -18,6 +19,8 @@ from temporalio.client import (
     ScheduleAlreadyRunningError,
     ScheduleIntervalSpec,
     ScheduleSpec,
+    ScheduleUpdate,
+    ScheduleUpdateInput,
     WorkflowHandle,
     WorkflowQueryFailedError,
     WorkflowQueryRejectedError,
@@ -143,9 +146,10 @@ async def started_orders(client: Client, task_queue: str, newest: int) -> list[s
 
 
 async def schedule_reconciler(client: Client, policy: OrderPolicy, task_queue: str) -> None:
-    """Have stranded orders looked for regularly; repeated, it changes nothing.
+    """Have stranded orders looked for regularly, as often as this code says and by this policy.
 
-    The schedule is the server's: it outlives the worker that made it. Raises ``Unavailable``.
+    The schedule is the server's: it outlives the worker that made it, so one that is there
+    already is brought up to date; whether it is paused stays as it is. Raises ``Unavailable``.
     """
     action = ScheduleActionStartWorkflow(
         RECONCILE_WORKFLOW,
@@ -155,11 +159,18 @@ async def schedule_reconciler(client: Client, policy: OrderPolicy, task_queue: s
         execution_timeout=timing.RECONCILE_LIMIT,
     )
     every = ScheduleIntervalSpec(every=timing.RECONCILE_EVERY)
-    schedule = Schedule(action=action, spec=ScheduleSpec(intervals=[every]))
+    spec = ScheduleSpec(intervals=[every])
+
+    def anew(standing: ScheduleUpdateInput) -> ScheduleUpdate:
+        return ScheduleUpdate(replace(standing.description.schedule, action=action, spec=spec))
+
+    name = f"reconcile-{task_queue}"
     try:
-        await client.create_schedule(f"reconcile-{task_queue}", schedule, rpc_timeout=RPC_TIMEOUT)
-    except ScheduleAlreadyRunningError:
-        return
+        try:
+            schedule = Schedule(action=action, spec=spec)
+            await client.create_schedule(name, schedule, rpc_timeout=RPC_TIMEOUT)
+        except ScheduleAlreadyRunningError:
+            await client.get_schedule_handle(name).update(anew, rpc_timeout=RPC_TIMEOUT)
     except RPCError as error:
         raise Unavailable(f"Temporal did not take the schedule: {error.message}") from error
 

@@ -16,6 +16,8 @@ from persistence.pool import Executor
 from persistence.write import Recorded, recorded
 
 PAGE_MAX: Final = 1000
+PAGE: Final = 100
+"""Of orders that are looked for because something is wrong with them."""
 
 _ORDER: Final = """
 select order_id, state, address, items, amount, currency, reason, deadline, decide_by, payment_id,
@@ -184,24 +186,28 @@ async def count_by_state(conn: Executor) -> dict[State, int]:
     return {State(row["state"]): row["orders"] for row in rows}
 
 
-async def unsettled_orders(conn: Executor, before: datetime, limit: int = 100) -> list[Order]:
-    """Return orders that have ended and whose payment has been unclear since before ``before``."""
+async def unsettled_orders(conn: Executor, before: datetime, page: int = 0) -> list[Order]:
+    """Return orders that have ended and whose payment has been unclear since before ``before``.
+
+    By id; ``page`` says which ``PAGE`` of them, from 0.
+    """
     with database_errors():
-        rows = await conn.fetch(_UNSETTLED, before, limit)
+        rows = await conn.fetch(_UNSETTLED, before, PAGE, page * PAGE)
     return [_order(dict(row)) for row in rows]
 
 
-async def overdue_orders(conn: Executor, before: datetime, limit: int = 100) -> list[Order]:
+async def overdue_orders(conn: Executor, before: datetime, page: int = 0) -> list[Order]:
     """Return orders still open though their clock ran out before ``before``, oldest first.
 
-    While a person is asked the clock is ``decide_by``, else ``deadline``.
+    While a person is asked the clock is ``decide_by``, else ``deadline``. ``page`` as above.
     """
     with database_errors():
         rows = await conn.fetch(
             f"{_ORDER} where {_OPEN} and coalesce(decide_by, deadline) < $1 "
-            "order by coalesce(decide_by, deadline) limit $2",
+            "order by coalesce(decide_by, deadline), order_id limit $2 offset $3",
             before,
-            limit,
+            PAGE,
+            page * PAGE,
         )
     return [_order(dict(row)) for row in rows]
 
@@ -212,7 +218,7 @@ _OPEN: Final = "state not in ('shipped', 'rejected', 'cancelled', 'failed')"
 _UNSETTLED: Final = f"""
 {_ORDER} where not ({_OPEN}) and order_id in (
     select order_id from payments where status in ('charging', 'refunding') and updated_at < $1
-) limit $2
+) order by order_id limit $2 offset $3
 """  # noqa: S608 - a constant
 
 _IN_MOTION: Final = f"""

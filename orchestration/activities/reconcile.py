@@ -1,7 +1,8 @@
 """Finds orders that nobody drives any more."""
 
-from datetime import datetime
+from typing import Annotated
 
+from pydantic import AwareDatetime, Field
 from temporalio import activity
 
 from domain.commands import StartOrder
@@ -9,6 +10,13 @@ from domain.model import Address, Model, OrderId
 from orchestration.activities.base import Activities
 from orchestration.contract import CommandMessage
 from persistence.queries import Order, history, overdue_orders, unsettled_orders
+
+
+class Look(Model):
+    """One page of the orders whose clock ran out before ``overdue``."""
+
+    overdue: AwareDatetime
+    page: Annotated[int, Field(ge=0)] = 0
 
 
 class Stranded(Model):
@@ -22,14 +30,15 @@ class ReconcileActivities(Activities):
     """Activities of ``ReconcileWorkflow``."""
 
     @activity.defn
-    async def find_stranded(self, overdue: datetime) -> list[Stranded]:
-        """Return up to 100 orders open though their clock ran out before ``overdue``.
+    async def find_stranded(self, look: Look) -> list[Stranded]:
+        """Return up to ``PAGE`` orders open though their clock ran out before ``look.overdue``.
 
-        And as many that have ended and whose payment has been unclear since then.
+        And as many that have ended and whose payment has been unclear since then. Fewer than
+        ``PAGE`` in all: there are no further pages.
         """
         found = [
-            *await overdue_orders(self.pool, overdue),
-            *await unsettled_orders(self.pool, overdue),
+            *await overdue_orders(self.pool, look.overdue, look.page),
+            *await unsettled_orders(self.pool, look.overdue, look.page),
         ]
         return [await self._stranded(order) for order in found]
 

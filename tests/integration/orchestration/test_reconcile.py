@@ -1,8 +1,10 @@
 """An order whose workflow is gone is settled by its own story, started again."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from temporalio.client import ScheduleActionStartWorkflow
 from temporalio.testing import ActivityEnvironment
 
 from domain.errors import Rejected
@@ -17,12 +19,18 @@ from domain.events import (
 )
 from domain.model import Item
 from domain.payments import PaymentStatus
-from orchestration import gateways
+from orchestration import gateways, timing
 from orchestration.activities.order import Bill, OrderActivities
-from orchestration.contract import RECONCILE_WORKFLOW
+from orchestration.contract import (
+    ORDER_WORKFLOW,
+    RECONCILE_WORKFLOW,
+    OrderPolicy,
+    workflow_id,
+)
 from orchestration.temporal_client import schedule_reconciler
 from orchestration.timing import STRANDED_AFTER
 from persistence.payments import intend_charge
+from persistence.queries import PAGE
 from persistence.write import Change, record
 from tests.support.waiting import until
 from tests.unit.orchestration.orders import HOME, Orders
@@ -129,6 +137,56 @@ async def test_an_order_that_is_driven_is_left_alone(orders: Orders) -> None:
     assert taken == 0
     await orders.approve("A")
     assert await orders.ends("A") == "shipped"
+
+
+async def test_orders_that_are_driven_but_stuck_do_not_hide_a_stranded_one(orders: Orders) -> None:
+    await asyncio.gather(*(_stuck(orders, f"S{number}") for number in range(PAGE)))
+    received = Received(address=HOME, deadline=LONG_AGO + timedelta(seconds=1))
+    await record(orders.db, Change(orders.id("A"), "received", received, "one"))
+    taken = await orders.client.execute_workflow(
+        RECONCILE_WORKFLOW,
+        orders.policy,
+        id=f"reconcile-{orders.tag}",
+        task_queue=orders.task_queue,
+        execution_timeout=timedelta(minutes=5),
+    )
+    assert taken == 1
+    assert await orders.ends("A") == "failed"
+    for number in range(PAGE):
+        await orders.handle(f"S{number}").terminate("the test is over")
+    orders.known.add(orders.id("A"))
+
+
+async def _stuck(orders: Orders, name: str) -> None:
+    """Have an order whose clock ran out long ago, and a workflow that nobody works on."""
+    received = Received(address=HOME, deadline=LONG_AGO)
+    await record(orders.db, Change(orders.id(name), "received", received, "one"))
+    await orders.client.start_workflow(
+        ORDER_WORKFLOW,
+        orders.policy,
+        id=workflow_id(orders.id(name)),
+        task_queue=f"{orders.task_queue}-away",
+    )
+
+
+async def test_the_schedule_of_an_earlier_worker_is_brought_up_to_date(
+    orders: Orders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await schedule_reconciler(orders.client, orders.policy, orders.task_queue)
+    schedule = orders.client.get_schedule_handle(f"reconcile-{orders.task_queue}")
+    try:
+        await schedule.pause(note="a person's")
+        monkeypatch.setattr(timing, "RECONCILE_EVERY", timedelta(minutes=7))
+        policy = orders.policy.model_copy(update={"timeout_seconds": 33})
+        await schedule_reconciler(orders.client, policy, orders.task_queue)
+        standing = (await schedule.describe()).schedule
+        assert [one.every for one in standing.spec.intervals] == [timedelta(minutes=7)]
+        assert isinstance(standing.action, ScheduleActionStartWorkflow)
+        (told,) = await orders.client.data_converter.decode(standing.action.args, [OrderPolicy])
+        assert told == policy
+        assert (standing.state.paused, standing.state.note) == (True, "a person's")
+    finally:
+        await schedule.delete()
 
 
 async def test_the_schedule_finds_an_order_whose_workflow_was_terminated(orders: Orders) -> None:
