@@ -124,3 +124,36 @@ def test_without_hedges_and_with_patience_orders_would_be_late(
     monkeypatch.setattr(timing, "HEDGE_AFTER_MAX", HANG_SECONDS)
     monkeypatch.setattr(timing, "ATTEMPT_TIMEOUT_MIN", timing.ATTEMPT_TIMEOUT_MAX)
     assert sum(seconds == float("inf") for seconds in simulate(100)) > 1
+
+
+class _Silent:
+    """A partner that does not answer, though from the ``answers``-th call on it does at once."""
+
+    def __init__(self, answers: int) -> None:
+        self.answers = answers
+        self.calls = 0
+        self.open = 0
+
+    async def __call__(self) -> None:
+        self.calls += 1
+        self.open += 1
+        try:
+            if self.calls < self.answers:
+                await asyncio.sleep(HANG_SECONDS)
+        finally:
+            self.open -= 1
+
+
+async def test_a_call_without_an_answer_in_time_is_hung_up() -> None:
+    """It would hold its connection, and what it carries, for as long as the partner is silent."""
+    silent = _Silent(answers=1000)
+    with pytest.raises(PartnerUnavailable, match="no answer within"):
+        await Attempts(silent, Pace(), 2 * timing.ATTEMPT_TIMEOUT_MIN).answer()
+    assert silent.calls >= 2
+    assert silent.open == 0
+
+
+async def test_the_slow_one_of_two_calls_is_hung_up_when_the_other_has_an_answer() -> None:
+    silent = _Silent(answers=2)
+    await Attempts(silent, Pace(), timing.LOCAL_BUDGET).answer()
+    assert (silent.calls, silent.open) == (2, 0)
