@@ -1,6 +1,5 @@
 """The newest events of all orders, for those who watch."""
 
-import asyncio
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
@@ -57,12 +56,6 @@ class EventsQuery(BaseModel):
 )
 async def get_events(parts: PartsOf, query: Annotated[EventsQuery, Query()]) -> EventPage:
     """Return events behind a position, waiting for one if asked."""
-    feed = parts.feed
-    position = parse_position(query.after) if query.after else feed.end
-    events = feed.after(position, query.order_id, query.limit)
-    loop = asyncio.get_running_loop()
-    until = loop.time() + query.wait
-    while not events and loop.time() < until:
-        await feed.wait(until - loop.time())
-        events = feed.after(position, query.order_id, query.limit)
+    given = parse_position(query.after) if query.after else None
+    events, position = await parts.feed.read(given, query.order_id, query.limit, query.wait)
     return EventPage(events=events, next=position_text(position))

@@ -1,19 +1,22 @@
 """The newest events of all orders, as they stand on their topic, for those who watch."""
 
 import asyncio
-import json
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from typing import Any, Final
 
 import structlog
 from aiokafka import ConsumerRecord
+from pydantic_core import from_json
 
 EVENTS_KEPT: Final = 5_000
 log = structlog.get_logger(__name__)
 
 Position = dict[int, int]
 """For each partition the offset of the next event to read."""
+
+Kept = tuple[int, int, dict[str, Any]]
+"""Partition and offset of an event, and the event."""
 
 
 class Feed:
@@ -25,7 +28,7 @@ class Feed:
     """
 
     def __init__(self) -> None:
-        self._kept: deque[tuple[int, int, dict[str, Any]]] = deque()
+        self._kept: deque[Kept] = deque()
         self._ids: OrderedDict[tuple[str, int], None] = OrderedDict()
         self._ends: Position = {}
         self._newest: Position = {}
@@ -40,15 +43,16 @@ class Feed:
         """Note from where the topic is read, and where it ended when the reading began."""
         self._ends = dict(position)
         self._newest = dict(newest)
+        self._wake()
 
     def event(self, record: ConsumerRecord) -> None:
         """Note a record of the topic of events."""
         self._ends[record.partition] = record.offset + 1
         try:
-            event = json.loads(record.value or b"")
-            name = (event["order_id"], event["sequence"])
-        except (ValueError, TypeError, KeyError):
-            log.warning("not an event", partition=record.partition, offset=record.offset)
+            name, event = _parsed(record.value or b"")
+        except ValueError as error:
+            place = {"partition": record.partition, "offset": record.offset}
+            log.warning("not an event", **place, reason=str(error))
             return
         if name in self._ids:
             return
@@ -57,15 +61,29 @@ class Feed:
         if len(self._kept) > EVENTS_KEPT:
             self._kept.popleft()
             self._ids.popitem(last=False)
-        self._more.set()
-        self._more = asyncio.Event()
+        self._wake()
+
+    async def read(
+        self, position: Position | None, order_id: str | None, limit: int, seconds: float
+    ) -> tuple[list[dict[str, Any]], Position]:
+        """Return up to ``limit`` events behind ``position``, and the position behind them.
+
+        Without a position only what comes from now on. Waits up to ``seconds`` for an event.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        position = position or self.end
+        events = self.after(position, order_id, limit)
+        while not events and (left := until - loop.time()) > 0:
+            await self._wait(left)
+            position = position or dict(self._newest)  # it was not known yet where the topic ends
+            events = self.after(position, order_id, limit)
+        return events, position
 
     def after(self, position: Position, order_id: str | None, limit: int) -> list[dict[str, Any]]:
         """Return up to ``limit`` events behind ``position``; moves ``position`` behind them."""
         found: list[dict[str, Any]] = []
-        for partition, offset, event in self._kept:
-            if offset < position.get(partition, 0):
-                continue
+        for partition, offset, event in self._behind(position):
             if order_id in (None, event["order_id"]):
                 if len(found) == limit:
                     return found
@@ -74,11 +92,48 @@ class Feed:
         position |= {p: max(end, position.get(p, 0)) for p, end in self._ends.items()}
         return found
 
-    async def wait(self, seconds: float) -> None:
-        """Return when an event has come, or after ``seconds``."""
+    def _behind(self, position: Position) -> list[Kept]:
+        """Return what is kept behind ``position``, oldest first.
+
+        Looks from the newest back to the first one that is known, in each partition: with a
+        thousand who watch, going through all that is kept for each event takes all of a core.
+        """
+        unread = {p for p, end in self._ends.items() if position.get(p, 0) < end}
+        found: list[Kept] = []
+        for kept in reversed(self._kept):
+            if not unread:
+                break
+            partition, offset, _ = kept
+            if offset < position.get(partition, 0):
+                unread.discard(partition)
+            else:
+                found.append(kept)
+        found.reverse()
+        return found
+
+    def _wake(self) -> None:
+        self._more.set()
+        self._more = asyncio.Event()
+
+    async def _wait(self, seconds: float) -> None:
+        """Return when there is more to know, or after ``seconds``."""
         more = asyncio.ensure_future(self._more.wait())
         await asyncio.wait({more}, timeout=seconds)
         more.cancel()
+
+
+def _parsed(value: bytes) -> tuple[tuple[str, int], dict[str, Any]]:
+    """Return an event and its name; raises ``ValueError`` for what is none.
+
+    Others may write on the topic as well. What cannot be told on as JSON, as a lone surrogate or
+    NaN, is no event either.
+    """
+    event = from_json(value, allow_inf_nan=False)
+    fields = event if isinstance(event, dict) else {}
+    match fields.get("order_id"), fields.get("sequence"):
+        case str(order_id), int(sequence):
+            return (order_id, sequence), fields
+    raise ValueError("not an object with order_id and sequence")
 
 
 def position_text(position: Position) -> str:
