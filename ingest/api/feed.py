@@ -33,6 +33,7 @@ class Feed:
         self._ends: Position = {}
         self._newest: Position = {}
         self._more = asyncio.Event()
+        self._closed = False
 
     @property
     def end(self) -> Position:
@@ -68,13 +69,14 @@ class Feed:
     ) -> tuple[list[dict[str, Any]], Position]:
         """Return up to ``limit`` events behind ``position``, and the position behind them.
 
-        Without a position only what comes from now on. Waits up to ``seconds`` for an event.
+        Without a position only what comes from now on. Waits up to ``seconds`` for an event, or
+        until ``close``.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         position = position or self.end
         events = self.after(position, order_id, limit)
-        while not events and (left := until - loop.time()) > 0:
+        while not events and not self._closed and (left := until - loop.time()) > 0:
             await self._wait(left)
             position = position or dict(self._newest)  # it was not known yet where the topic ends
             events = self.after(position, order_id, limit)
@@ -110,6 +112,11 @@ class Feed:
                 found.append(kept)
         found.reverse()
         return found
+
+    def close(self) -> None:
+        """Let all go who wait, and nobody wait any more: the process ends."""
+        self._closed = True
+        self._wake()
 
     def _wake(self) -> None:
         self._more.set()

@@ -22,13 +22,16 @@ class Outcomes:
         self._pool = pool
         self._waiting: defaultdict[str, set[asyncio.Future[None]]] = defaultdict(set)
         self._wanted = asyncio.Event()
+        self._closed = False
 
     async def find(self, command_id: str) -> list[Outcome]:
         """Return what a command id caused, for each order; raises ``Unavailable``."""
         return await outcomes_of(self._pool, [command_id])
 
     async def wait(self, command_id: str, seconds: float) -> None:
-        """Return when there is an outcome of ``command_id``, or after ``seconds``."""
+        """Return when there is an outcome of ``command_id``, after ``seconds``, or at ``close``."""
+        if self._closed:
+            return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiting = self._waiting[command_id]
         waiting.add(future)
@@ -53,6 +56,12 @@ class Outcomes:
             if not self._waiting:
                 self._wanted.clear()
             await asyncio.sleep(POLL_SECONDS)
+
+    def close(self) -> None:
+        """Let all go who wait, and nobody wait any more: the process ends."""
+        self._closed = True
+        for command_id in list(self._waiting):
+            self.wake(command_id)
 
     def wake(self, command_id: str) -> None:
         """Let those go who wait for ``command_id``."""

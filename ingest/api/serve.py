@@ -40,6 +40,9 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Ready) -> None:
             broken = asyncio.create_task(_run(parts, settings))
             await asyncio.wait({serving, stopping, broken}, return_when=asyncio.FIRST_COMPLETED)
             server.should_exit = True
+            # Who waits is answered with what is known: uvicorn would answer 500 after its grace.
+            parts.outcomes.close()
+            parts.feed.close()
             await serving
             stopping.cancel()
             broken.cancel()

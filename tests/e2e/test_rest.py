@@ -365,15 +365,18 @@ async def test_sigterm_answers_who_waits_and_ends_with_0(
 
             await until(alive)
             waiting = asyncio.create_task(
-                http.post("/orders/S-15/signals/cancel", json=CANCEL, headers={"Prefer": "wait=3"})
+                http.post("/orders/S-15/signals/cancel", json=CANCEL, headers=NOW)
             )
+            watching = asyncio.create_task(http.get("/events?order_id=S-15&wait=30"))
 
             async def accepted() -> bool:
-                return "orders_api_open_requests 2.0" in (await http.get("/metrics")).text
+                return "orders_api_open_requests 3.0" in (await http.get("/metrics")).text
 
             await until(accepted)
             process.terminate()
-            assert (await waiting).status_code == 202
+            answer = await waiting
+            assert (answer.status_code, answer.json()["status"]) == (202, "pending")
+            assert (await watching).json()["events"] == []
         assert await asyncio.to_thread(process.wait, 60) == 0, log.read_text()
     assert "Traceback" not in log.read_text()
     assert "never retrieved" not in log.read_text()
