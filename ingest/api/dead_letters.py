@@ -6,10 +6,12 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from domain.errors import Unavailable
 from ingest import replay
 from ingest.api.letters import LETTERS_KEPT
-from ingest.api.parts import PartsOf
+from ingest.api.parts import PartsOf, within
 from ingest.api.problems import documented, not_found
+from ingest.api.publisher import PUBLISH_SECONDS
 from ingest.replay import DeadLetter
 
 SHOWN: Final = 2_000
@@ -86,7 +88,12 @@ async def replay_dead_letter(
     letter = next((x for x in parts.letters.newest(LETTERS_KEPT) if x.id == letter_id), None)
     if letter is None:
         raise not_found(f"there is no dead letter {letter_id}; see /dead-letters")
-    await replay.send_again(parts.settings, [letter], lambda _: None)
+    try:
+        await within(PUBLISH_SECONDS, replay.send_again(parts.settings, [letter], lambda _: None))
+    except TimeoutError:
+        raise Unavailable(
+            f"Kafka did not answer within {PUBLISH_SECONDS:.0f} s; it may be sent again safely"
+        ) from None
     return Replayed(id=letter.id, command_id=letter.command_id)
 
 

@@ -8,15 +8,19 @@ from pathlib import Path
 
 import httpx
 import pytest
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from devstack import Endpoints, free_port
 from devstack.kafka import Kafka
 from devstack.server import Home
+from ingest.api.publisher import PUBLISH_SECONDS
 from ingest.topics import create_topics
 from tests.support.rest import ADDRESS, Rest, running_api
 from tests.support.topics import Topics
 from tests.support.waiting import until
+
+HANGS = PUBLISH_SECONDS + 20
+"""Less than the 40 s after which the Kafka client itself gives up."""
 
 
 @pytest.fixture
@@ -78,6 +82,24 @@ async def start(rest: Rest, order_id: str) -> httpx.Response:
     return await rest.http.post(f"/orders/{order_id}/start", json=body, headers=headers)
 
 
+async def dead_letter(rest: Rest) -> str:
+    """Put a dead letter on its topic; return the id under which the API knows it."""
+    producer = AIOKafkaProducer(bootstrap_servers=rest.environment["KAFKA_BOOTSTRAP_SERVERS"])
+    await producer.start()
+    try:
+        await producer.send_and_wait(rest.environment["DEAD_LETTER_TOPIC"], b"{}")
+    finally:
+        await producer.stop()
+
+    async def known() -> str | None:
+        letters = (await rest.http.get("/dead-letters")).json()["dead_letters"]
+        return str(letters[0]["id"]) if letters else None
+
+    found = await until(known)
+    assert found is not None
+    return found
+
+
 async def accepted_again(rest: Rest, order_id: str) -> None:
     async def accepted() -> bool:
         return (await start(rest, order_id)).status_code == 202
@@ -89,18 +111,21 @@ async def test_a_frozen_broker_is_503_with_retry_after_and_what_is_sent_again_ar
     rest: Rest, kafka: Kafka
 ) -> None:
     assert (await start(rest, "A-1")).status_code == 202
+    letter = await dead_letter(rest)
 
     os.kill(kafka.pid, signal.SIGSTOP)
     try:
         answers = await asyncio.gather(*(start(rest, f"A-{n}") for n in range(2, 12)))
         reads = await rest.http.get("/orders")
         ready = await rest.http.get("/ready")
+        replayed = await rest.http.post(f"/dead-letters/{letter}/replay", timeout=HANGS)
     finally:
         os.kill(kafka.pid, signal.SIGCONT)
 
-    for answer in answers:
+    for answer in (*answers, replayed):
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) > 0
+    for answer in answers:
         assert answer.json()["command_id"].startswith("key-A-")
     assert reads.status_code == 200
     assert ready.status_code == 503
