@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError, create_model
+from starlette.requests import ClientDisconnect
 
 from domain.commands import (
     COMMAND,
@@ -54,12 +55,16 @@ async def read_command(
 ) -> Command:
     """Return the command that a request asks for.
 
-    Raises ``Problem`` 413 (too large), 415 (not declared as JSON), 400 (no JSON object) or 422
-    naming each wrong field.
+    Raises ``Problem`` 413 (too large), 415 (not declared as plain JSON), 400 (no JSON object) or
+    422 naming each wrong field.
     """
     declared = request.headers.get("content-type", "application/json").partition(";")[0].strip()
     if declared.lower() != "application/json":
         text = f"Content-Type is {declared!r:.80}, must be application/json"
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-json", text)
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        text = f"Content-Encoding is {encoding!r:.80}, the body must not be compressed"
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not-json", text)
     try:
         document = parse_object(await _read(request))
@@ -71,16 +76,19 @@ async def read_command(
 async def _read(request: Request) -> bytes:
     """Return the body; it is not read further than allowed, whatever its length says."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > BODY_BYTES_MAX:
-            text = f"the body has more than {BODY_BYTES_MAX} bytes, the limit"
-            raise Problem(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                "too-large",
-                text,
-                headers={"Connection": "close"},
-            )
+    try:
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > BODY_BYTES_MAX:
+                text = f"the body has more than {BODY_BYTES_MAX} bytes, the limit"
+                raise Problem(
+                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                    "too-large",
+                    text,
+                    headers={"Connection": "close"},
+                )
+    except ClientDisconnect:  # nobody reads this, and it is no defect of the service
+        raise Problem(HTTPStatus.BAD_REQUEST, "not-json", "the body breaks off") from None
     return bytes(body)
 
 

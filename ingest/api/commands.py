@@ -25,6 +25,8 @@ from ingest.api.problems import FieldError, Problem, documented, unavailable
 from ingest.api.status import CommandStatus, Stage, seen, status_of, unknown
 
 WAIT_SECONDS_MAX: Final = 60
+DIGITS_MAX: Final = 9
+"""A number of more digits is not converted: Python refuses those of thousands."""
 
 PATHS: Final[dict[type[Command], str]] = {
     StartOrder: "start",
@@ -47,7 +49,7 @@ _HEADERS: Final = {
     "Preference-Applied": {"description": "With `Prefer: wait=N`", "schema": {"type": "string"}},
 }
 # https://www.rfc-editor.org/rfc/rfc7240#section-4.3; what is not understood is ignored.
-_WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d{1,9})\"?\s*(?:$|[,;])", re.IGNORECASE)
+_WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*\"?(\d+)\"?\s*(?:$|[,;])", re.IGNORECASE)
 
 router = APIRouter(tags=["commands"])
 
@@ -150,7 +152,10 @@ for _kind, _path in PATHS.items():
 def wait_seconds(prefer: str) -> int | None:
     """Return N of ``wait=N`` in a Prefer header, at most ``WAIT_SECONDS_MAX``."""
     found = _WAIT.search(prefer)
-    return min(int(found[1]), WAIT_SECONDS_MAX) if found else None
+    if not found:
+        return None
+    digits = found[1].lstrip("0")
+    return WAIT_SECONDS_MAX if len(digits) > DIGITS_MAX else min(int(digits or 0), WAIT_SECONDS_MAX)
 
 
 async def _standing(parts: Parts, command: Command) -> CommandStatus | None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Annotated, Any, Final
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -16,6 +17,8 @@ from ingest.decode import field_path, sentence
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_SECONDS: Final = 2
+_IN_PATH: Final = "/:@!$&'()*+,;="
+"""What may stand in the path of a URI as it is (RFC 3986), beside letters, digits and ``-._~``."""
 
 
 class FieldError(BaseModel):
@@ -124,7 +127,7 @@ def _response(request: Request, problem: Problem) -> Response:
         "title": problem.status.phrase,
         "status": problem.status.value,
         "detail": problem.detail,
-        "instance": request.url.path,
+        "instance": quote(request.scope["path"], safe=_IN_PATH),
     }
     if problem.errors:
         details["errors"] = [error.model_dump() for error in problem.errors]

@@ -14,6 +14,8 @@ from ingest.api.sightings import Sighting, Sightings
 from persistence.queries import Outcome
 
 REFUSED: Final = "order.command_rejected"
+STARTED: Final = "the order has been started already"
+"""How the reason begins for which a second start is refused."""
 
 COMMAND_OF: Final = {
     "order.received": "start",
@@ -107,8 +109,9 @@ def _ended(outcome: Outcome) -> CommandStatus:
     stage = Stage.APPLIED
     if event.type == REFUSED:
         kind = outcome.data["command_type"]
-        # The order exists and this command did not start it, so another one has.
-        second = kind == "start" and event.state is not None
+        # The order exists and this command did not start it, so another one has. Of two that come
+        # at once the second may be refused before the first has made the order.
+        second = kind == "start" and (event.state is not None or str(reason).startswith(STARTED))
         stage = Stage.DUPLICATE if second else Stage.REJECTED
     return CommandStatus(
         command_id=outcome.command_id,

@@ -174,7 +174,13 @@ async def test_dead_letters_are_found_by_their_id_and_by_their_place(
 
 
 async def test_what_nobody_sent_is_not_known(rest: Rest) -> None:
-    for path in ("/commands/nobody", "/orders/nobody/status", "/orders/nobody/history", "/zzz"):
+    for path in (
+        "/commands/nobody",
+        "/orders/nobody/status",
+        "/orders/nobody/history",
+        "/orders/nobody/history?after=3",
+        "/zzz",
+    ):
         answer = await rest.http.get(path)
         assert answer.status_code == 404
         assert answer.json()["type"] == "urn:orders:not-found"
@@ -194,6 +200,7 @@ async def test_what_nobody_sent_is_not_known(rest: Rest) -> None:
         ('{"reason": "a", "cancelled_by": "b", "colour": "c"}', {}, 422, "colour"),
         ('{"reason": "a", "cancelled_by": "b", "order_id": "c"}', {}, 422, "order_id"),
         (json.dumps(CANCEL), {"Content-Type": "text/plain"}, 415, None),
+        (json.dumps(CANCEL), {"Content-Encoding": "gzip"}, 415, None),
         (json.dumps(CANCEL), {"Idempotency-Key": "a b"}, 422, "Idempotency-Key"),
         (json.dumps(CANCEL), {"Idempotency-Key": "a" * 129}, 422, "Idempotency-Key"),
         (json.dumps(CANCEL | {"reason": "a" * 600_000}), {}, 413, None),
@@ -236,6 +243,49 @@ async def test_a_bad_question_is_refused_with_its_parameter_named(
 
     assert answer.status_code == 422
     assert [error["field"] for error in answer.json()["errors"]] == [field]
+
+
+async def test_the_instance_of_a_problem_is_a_uri(rest: Rest) -> None:
+    for path in ("/orders/a%20b/status", "/orders/%C3%A9/status", "/orders/a%3Fb%23/status"):
+        assert (await rest.http.get(path)).json()["instance"] == path
+
+
+async def test_of_two_starts_at_once_one_is_applied_and_one_a_duplicate(rest: Rest) -> None:
+    async def start(order_id: str) -> tuple[int, str | None]:
+        answer = await rest.http.post(
+            f"/orders/{order_id}/start", json={"initial_address": ADDRESS}, headers=NOW
+        )
+        return answer.status_code, answer.json().get("type")
+
+    async def twice(order_id: str) -> set[tuple[int, str | None]]:
+        return set(await asyncio.gather(start(order_id), start(order_id)))
+
+    for answers in await asyncio.gather(*(twice(f"D-{n}") for n in range(30))):
+        assert answers == {(200, "start"), (409, "urn:orders:command-duplicate")}
+
+
+async def test_a_client_that_goes_away_is_no_defect(rest: Rest) -> None:
+    where = httpx.URL(rest.url)
+    _, writer = await asyncio.open_connection(where.host, where.port)
+    writer.write(
+        b"POST /orders/S-16/signals/approve HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+    )
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+
+    async def statuses() -> list[str]:
+        numbers = (await rest.http.get("/metrics")).text
+        return re.findall(
+            r'seconds_count{method="POST",route="[^"]*approve",status="(\d+)"', numbers
+        )
+
+    async def counted() -> bool:
+        return bool({"400", "500"} & set(await statuses()))
+
+    await until(counted)
+    assert "500" not in await statuses()
 
 
 async def test_pages_lead_through_all_orders_once(rest: Rest) -> None:
