@@ -1,6 +1,7 @@
 """Reads the evidence with aiokafka, asyncpg and temporalio; shares no code with the service."""
 
 import asyncio
+import contextlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from typing import Any, Final
 import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client
@@ -65,6 +67,24 @@ async def read_topic(bootstrap: str, topic: str) -> list[Record]:
     finally:
         await consumer.stop()
     return sorted(records, key=lambda r: (r.partition, r.offset))
+
+
+async def watch_topic(bootstrap: str, topic: str, seen: dict[str, datetime]) -> None:
+    """Note down when each event comes to a consumer, on and on, whatever the broker does."""
+    partitions = await _partitions(bootstrap, topic)
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        consumer.assign(partitions)
+        while True:
+            with contextlib.suppress(KafkaError):
+                for batch in (await consumer.getmany(timeout_ms=500)).values():
+                    now = datetime.now(UTC)
+                    for record in map(_record, batch):
+                        seen.setdefault(record.headers.get("ce_id", ""), now)
+            await asyncio.sleep(0.02)  # getmany() awaits nothing while it has records
+    finally:
+        await consumer.stop()
 
 
 async def lag(places: Places) -> dict[int, int]:

@@ -85,7 +85,8 @@ class Run:
 class Fault:
     """Trouble that was made: what, of which family, to whom, from when until it was over.
 
-    ``process``: one of several processes of a role was hit, the others could go on.
+    ``target``: the process that was hit (``role-number``), or its link, or servers.
+    ``process``: one process of a role was hit, the others could go on.
     ``outage``: something was hit that all depend on.
     """
 
@@ -121,6 +122,7 @@ class Evidence:
 
     ``unexpected``: what processes did that nobody asked for (ended, tracebacks in a log).
     ``forgotten``: orders whose finished runs were deleted from Temporal, as after its retention.
+    ``seen``: when a consumer saw an event (``ce_id``) on the topic for the first time.
     ``lag``: per partition of the commands topic, records that the group has not committed.
     """
 
@@ -137,6 +139,7 @@ class Evidence:
     outbox: int = 0
     set_aside: int = 0
     lag: dict[int, int] = field(default_factory=dict)
+    seen: dict[str, datetime] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     stalls: list[Stall] = field(default_factory=list)
     loads: list[Load] = field(default_factory=list)

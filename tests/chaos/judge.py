@@ -52,7 +52,7 @@ def meaningless(evidence: Evidence, minutes: float, families: Collection[str]) -
     yield from _too_little_done(evidence, minutes)
     yield from _too_little_broken(evidence, minutes, families)
     counted = punctuality.tallies(evidence)
-    untouched = counted["calm"].orders + counted["process"].orders
+    untouched = sum(tally.orders for what, tally in counted.items() if what != "outage")
     if untouched < minutes * UNTOUCHED_A_MINUTE_LEAST:
         yield f"only {untouched} orders were touched by no outage"
     yield from punctuality.cannot_tell(evidence)

@@ -4,12 +4,13 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
+from typing import Final
 
 from tests.chaos.checks import Violation
 from tests.chaos.evidence import Evidence
 from tests.chaos.judge import ALL
 from tests.chaos.punctuality import tallies
-from tests.chaos.takeover import longest_waits
+from tests.chaos.takeover import Watched, all_waits
 
 SHOWN = 5
 
@@ -63,7 +64,7 @@ def _ended(evidence: Evidence) -> Iterator[str]:
         f"dead letters: {len(evidence.dead_letters)}"
     )
     yield from _machine(evidence)
-    yield "Decided in time, by what befell the order while it was driven:"
+    yield "Decided in time, by the worst that was hit while the order was driven:"
     for befell, tally in tallies(evidence).items():
         yield (
             f"  {befell:8} {tally.orders:5} orders, {len(tally.late)} late, "
@@ -73,14 +74,22 @@ def _ended(evidence: Evidence) -> Iterator[str]:
     yield from _takeover(evidence)
 
 
+_WAITED: Final[dict[Watched, str]] = {
+    "worker": "orders for their next event",
+    "ingest": "cancels, addresses and reviews for their outcome",
+    "relay": "events to be seen on the topic",
+}
+
+
 def _takeover(evidence: Evidence) -> Iterator[str]:
-    waits = longest_waits(evidence)
-    touched, control = sorted(waits.touched.values()), sorted(waits.control.values())
-    yield (
-        f"Longest wait for an event: {_most(touched)} of {len(touched)} orders under way when a "
-        f"worker was killed, {_most(control)} of {len(control)} others; "
-        f"{len(waits.too_long)} waited longer than {waits.limit.total_seconds():.1f} s"
-    )
+    yield "Waited when a process ended, and at other times:"
+    for waits in all_waits(evidence):
+        touched, control = sorted(waits.touched.values()), sorted(waits.control.values())
+        yield (
+            f"  {waits.who:8} {_WAITED[waits.who]}: {_most(touched)} of {len(touched)}; "
+            f"{_most(control)} of {len(control)} others; "
+            f"{len(waits.too_long)} waited longer than {waits.limit.total_seconds():.1f} s"
+        )
 
 
 def _most(waits: Sequence[timedelta]) -> str:

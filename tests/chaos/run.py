@@ -13,7 +13,7 @@ import asyncpg
 from aiokafka.errors import KafkaError
 from temporalio.service import RPCError
 
-from tests.chaos.collect import collect, unsettled
+from tests.chaos.collect import collect, unsettled, watch_topic
 from tests.chaos.driver import Driver
 from tests.chaos.evidence import Evidence
 from tests.chaos.machine import watch_clock, watch_cores
@@ -62,7 +62,11 @@ async def run(options: Options, say: Callable[[str], None]) -> Evidence:
         at = (places.bootstrap, places.commands_topic, world.api_url)
         async with Driver(*at, options.rate) as driver:
             evidence.ledger = driver.ledger
-            async with meanwhile(watch_clock(evidence.stalls), watch_cores(evidence.loads)):
+            async with meanwhile(
+                watch_clock(evidence.stalls),
+                watch_cores(evidence.loads),
+                watch_topic(places.bootstrap, places.events_topic, evidence.seen),
+            ):
                 await _trouble_under_load(world, driver, options, evidence, say)
                 await _settle(world, options.settle_seconds, say)
         await collect(places, evidence)

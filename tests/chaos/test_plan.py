@@ -42,9 +42,9 @@ def test_a_run_without_commands_faults_or_outcomes_proves_nothing() -> None:
 def test_a_fault_that_did_not_fire_does_not_count() -> None:
     evidence = good()
     evidence.faults = [
-        Fault("kind", family, "somebody (did not fire)", "process", NOON, NOON)
+        Fault("kind", family, "worker-1 (did not fire)", "process", NOON, NOON)
         for family in FAMILIES
     ]
     assert "only 0 faults happened" in set(meaningless(evidence, 3, FAMILIES))
-    evidence.faults = [replace(fault, target="somebody") for fault in evidence.faults]
+    evidence.faults = [replace(fault, target="worker-1") for fault in evidence.faults]
     assert not any("fault" in doubt for doubt in meaningless(evidence, 3, FAMILIES))

@@ -1,16 +1,19 @@
-"""How soon orders go on when their worker dies, against what is usual on that machine."""
+"""How soon things go on when a process ends, against what is usual on that machine."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from tests.chaos.evidence import EventRow, Evidence, Fault
 from tests.chaos.example import add, after, good
 from tests.chaos.judge import judge
-from tests.chaos.takeover import longest_waits
+from tests.chaos.plan import KINDS
+from tests.chaos.takeover import ENDING, FROZEN, Waits, all_waits
 
-DIED = Fault("kill worker", "killed", "worker-1", "process", after(1.5), after(3))
+DIED = Fault("kill worker", "workers killed", "worker-1", "process", after(1.5), after(3))
 
 
 def waiting(evidence: Evidence, order_ids: Sequence[str], seconds: float) -> None:
@@ -65,4 +68,103 @@ def test_an_order_in_review_waits_for_its_reviewer_and_then_for_nobody(
     answered, shipped = replace(answered, at=after(30)), replace(shipped, at=after(30))
     evidence.events["A"] = [received, asked, answered, shipped]
     evidence.faults = [DIED]
-    assert longest_waits(evidence).touched["A"].total_seconds() == wait
+    assert waits_for("worker", evidence).touched["A"].total_seconds() == wait
+
+
+def waits_for(who: str, evidence: Evidence) -> Waits:
+    return next(waits for waits in all_waits(evidence) if waits.who == who)
+
+
+def cancels(evidence: Evidence, came: float, seconds: float, count: int) -> None:
+    """Let so many cancels of orders like A wait so long to be refused."""
+    add(evidence, 6, "order.command_rejected", {"type": "cancel"})
+    command = replace(evidence.commands.pop(), at=after(came))
+    events = evidence.events.pop("A")
+    for number in range(count):
+        order_id = f"{came}-{number}"
+        value = json.loads(command.value) | {"order_id": order_id}
+        evidence.commands.append(replace(command, value=json.dumps(value).encode()))
+        evidence.events[order_id] = [
+            replace(event, order_id=order_id, at=after(came + seconds))
+            if event.command_id == "c2"
+            else replace(event, order_id=order_id)
+            for event in events
+        ]
+    evidence.events["A"] = good().events["A"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "family", "seconds", "well"),
+    [
+        ("kill ingest", "processes killed", 12, True),
+        ("kill ingest", "processes killed", 16, False),
+        ("restart ingest", "processes restarted", 16, False),
+    ],
+)
+def test_commands_whose_ingest_ended_have_their_outcome_within_seconds(
+    kind: str, family: str, seconds: float, well: bool
+) -> None:
+    evidence = good()
+    cancels(evidence, 3, seconds, 3)
+    evidence.faults = [Fault(kind, family, "ingest-1", "process", after(2), after(8))]
+    assert len(waits_for("ingest", evidence).touched) == 3
+    assert goes_on(evidence) is well
+
+
+def test_what_commands_wait_for_is_compared_with_what_is_usual() -> None:
+    evidence = good()
+    cancels(evidence, 3, 16, 3)
+    cancels(evidence, 100, 10, 10)
+    evidence.faults = [
+        Fault("kill ingest", "processes killed", "ingest-1", "process", after(2), after(8))
+    ]
+    assert len(waits_for("ingest", evidence).control) == 10
+    assert goes_on(evidence)
+
+
+def test_a_command_that_overtook_its_start_waits_for_it_and_not_for_ingest() -> None:
+    evidence = good()
+    cancels(evidence, 0, 16, 3)
+    evidence.faults = [
+        Fault("kill ingest", "processes killed", "ingest-1", "process", after(2), after(8))
+    ]
+    assert not waits_for("ingest", evidence).touched
+    assert goes_on(evidence)
+
+
+@pytest.mark.parametrize(
+    ("kind", "family", "seconds", "well"),
+    [
+        ("kill relay", "processes killed", 5, True),
+        ("kill relay", "processes killed", 8, False),
+        ("freeze relay", "processes frozen", 8, False),
+        ("kill relay in an outage", "kafka away", 8, True),
+    ],
+)
+def test_events_are_seen_within_seconds_when_their_relay_ended(
+    kind: str, family: str, seconds: float, well: bool
+) -> None:
+    evidence = good()
+    for event in evidence.events["A"]:
+        waited = seconds if event.at <= after(4) else 0.1
+        evidence.seen[f"A-{event.sequence}"] = event.at + timedelta(seconds=waited)
+    evidence.faults = [Fault(kind, family, "relay-2", KINDS[kind].reach, after(2), after(4))]
+    assert goes_on(evidence) is well
+
+
+def test_a_wait_in_an_outage_is_not_held_against_the_relay() -> None:
+    evidence = good()
+    for event in evidence.events["A"]:
+        evidence.seen[f"A-{event.sequence}"] = event.at + timedelta(seconds=20)
+    evidence.faults = [
+        Fault("kill relay", "processes killed", "relay-2", "process", after(2), after(4)),
+        Fault("kill kafka", "kafka away", "kafka", "outage", after(5), after(6)),
+    ]
+    waits = waits_for("relay", evidence)
+    assert not waits.touched
+    assert not waits.control
+
+
+def test_the_faults_that_end_a_process_are_called_so() -> None:
+    assert {kind.family for kind in KINDS.values()} >= ENDING
+    assert FROZEN in KINDS
