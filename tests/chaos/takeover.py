@@ -43,9 +43,9 @@ after the other under the same order."""
 ENDING: Final = frozenset({"workers killed", "processes killed", "processes restarted"})
 """Families of faults that end a process. At a crash point it ends at a moment nobody noted."""
 
-FROZEN: Final = "freeze relay"
-"""A frozen relay is shut out as a dead one is. A frozen worker or ingest is handed work until
-somebody finds out that it does nothing; that orders are in time all the same is checked there."""
+FREEZING: Final = frozenset({"freeze ingest", "freeze relay"})
+"""Kinds: a frozen ingest or relay is shut out as a dead one is. A frozen worker is handed work
+until somebody finds out that it does nothing; there it is checked that orders are in time."""
 
 
 @dataclass(slots=True)
@@ -145,7 +145,7 @@ def _ends(evidence: Evidence, role: Watched) -> list[Fault]:
     return [
         fault
         for fault in evidence.faults
-        if role_hit(fault) == role and (fault.family in ENDING or fault.kind == FROZEN)
+        if role_hit(fault) == role and (fault.family in ENDING or fault.kind in FREEZING)
     ]
 
 
