@@ -141,7 +141,19 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may know ASCII only
-    app()
+    try:
+        code = app(standalone_mode=False)
+    except typer.TyperException as error:
+        code = error.exit_code
+        print(_wrong_usage(error), file=sys.stderr)
+    sys.exit(code)
+
+
+def _wrong_usage(error: typer.TyperException) -> str:
+    text, context = error.format_message(), getattr(error, "ctx", None)
+    if "\n" in text:  # the help, where a command was left out
+        return text
+    return f"orders: {text} (`{context.command_path if context else 'orders'} --help` says more)"
 
 
 if __name__ == "__main__":

@@ -17,6 +17,12 @@ OUTCOME_SECONDS: Final = 5
 """How long a command waits for its outcome unless told otherwise."""
 TIMEOUT: Final = httpx.Timeout(10.0, connect=5.0)
 TRIES: Final = 3
+IN_THE_PROGRAM: Final = {
+    "the header Idempotency-Key:": "--command-id",
+    "Idempotency-Key": "--command-id",
+    "see /commands/{command_id}": "`orders watch` with its id waits for it",
+}
+"""What the API calls by its own names, in those of the program."""
 
 
 class NotKnown(Failed):
@@ -28,9 +34,7 @@ class Api:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        # Loading certificates takes a tenth of a command, and http needs none.
-        secure = url.startswith("https:")
-        self._http = httpx.Client(base_url=url, timeout=TIMEOUT, trust_env=False, verify=secure)
+        self._http = _client(url)
 
     @classmethod
     @contextmanager
@@ -113,6 +117,19 @@ class Api:
         return _document(response)
 
 
+def _client(url: str) -> httpx.Client:
+    """Return a client for ``url``; raises ``Failed`` where it can be no address."""
+    # Loading certificates takes a tenth of a command, and http needs none.
+    secure = url.startswith("https:")
+    try:
+        client = httpx.Client(base_url=url, timeout=TIMEOUT, trust_env=False, verify=secure)
+        client.base_url.host.encode("idna")  # as the look-up of its name will do
+    except (httpx.InvalidURL, UnicodeError) as error:
+        text = f"API_URL={url}: must be an address like http://localhost:8000 ({error})"
+        raise Failed(Code.USAGE, text) from None
+    return client
+
+
 def _pause(headers: Mapping[str, str]) -> float:
     value = headers.get("Retry-After", "1")
     return min(float(value), 10.0) if value.isdigit() else 1.0
@@ -129,8 +146,8 @@ def _document(response: httpx.Response, accept: Collection[int] = ()) -> Json:
     if response.is_success or response.status_code in accept:
         return document
     detail = str(document.get("detail", response.text))
-    for header in ("the header Idempotency-Key:", "Idempotency-Key"):
-        detail = detail.replace(header, "--command-id")
+    for of_rest, of_program in IN_THE_PROGRAM.items():
+        detail = detail.replace(of_rest, of_program)
     if response.status_code == httpx.codes.NOT_FOUND:
         raise NotKnown(Code.REJECTED, detail)
     raise Failed(_code(response.status_code), detail)

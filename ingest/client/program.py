@@ -50,7 +50,9 @@ def settings() -> Settings:
     try:
         return load_settings()
     except BadSetting as error:
-        raise Failed(Code.USAGE, str(error)) from None
+        raise Failed(Code.USAGE, "; ".join(str(error).splitlines())) from None
+    except UnicodeDecodeError as error:
+        raise Failed(Code.USAGE, f"a file of settings (.env) is not UTF-8: {error}") from None
 
 
 def parse(option: str, text: str, example: str) -> object:

@@ -143,6 +143,7 @@ async def test_a_refused_command_is_one_line_and_1(rest: Rest) -> None:
 
     assert late.stderr == "orders: too late: the order is shipped\n"
     assert unknown.stderr.startswith("orders: order nobody is unknown")
+    assert "/commands/" not in unknown.stderr
     assert unknown.stderr.count("\n") == 1
 
 
@@ -169,7 +170,42 @@ async def test_a_refused_command_is_one_line_and_1(rest: Rest) -> None:
 async def test_wrong_usage_says_what_is_wrong_and_ends_with_2(
     rest: Rest, words: tuple[str, ...], said: str
 ) -> None:
-    assert said in (await orders(rest, *words, code=2)).stderr
+    stderr = (await orders(rest, *words, code=2)).stderr
+    assert said in stderr
+    assert stderr.startswith("orders: ")
+    assert stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"API_URL": "http://localhost:abc"},
+        {"API_URL": "http://ex..ample"},
+        {"API_URL": f"http://{'a' * 64}.example"},
+        {"API_URL": "ftp://localhost"},
+        {"API_PORT": "99999", "MAX_ORDERS_IN_MOTION": "x"},
+    ],
+)
+async def test_a_setting_that_cannot_work_is_one_line_that_names_it(
+    rest: Rest, variables: dict[str, str]
+) -> None:
+    for words in (("list",), ("start", "C-7", "--address", HOME)):
+        stderr = (await orders(rest, *words, code=2, **variables)).stderr
+        assert stderr.startswith("orders: ")
+        assert all(f"{name}={value}: " in stderr for name, value in variables.items())
+        assert stderr.count("\n") == 1
+
+
+def test_settings_that_are_no_text_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"API_URL=\xff")
+
+    done = subprocess.run(
+        [ORDERS, "list"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("orders: a file of settings (.env) is not UTF-8")
+    assert done.stderr.count("\n") == 1
 
 
 async def test_an_api_that_is_not_there_is_3_and_says_what_to_do(rest: Rest) -> None:
