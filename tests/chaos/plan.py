@@ -51,7 +51,7 @@ KINDS: Final[dict[str, Kind]] = {
         {
             "freeze ingest": faults.freeze("ingest", 14),
             "freeze worker": faults.freeze("worker", 6),
-            "freeze relay": faults.freeze("relay", 9),
+            "freeze relay": faults.freeze("relay", 14),
             "freeze api": faults.freeze("api", 6),
         },
     ),

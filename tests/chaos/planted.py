@@ -151,6 +151,20 @@ def _sticky_time_out_default() -> None:
     wrap("orchestration.timing:STICKY_TIMEOUT", lambda _: timedelta(seconds=10))  # type: ignore[arg-type, return-value]
 
 
+def _long_session() -> None:
+    """The group waits half a minute for a dead ingest."""
+
+    def patched(consumer: Function) -> Function:
+        return lambda *args, **kwargs: consumer(*args, **kwargs | {"session_timeout_ms": 30_000})
+
+    wrap("ingest.consumer:AIOKafkaConsumer", patched)
+
+
+def _endless_lease() -> None:
+    """A relay that shows no life keeps its shards."""
+    wrap("persistence.outbox:LEASE_SECONDS", lambda _: 600)  # type: ignore[arg-type, return-value]
+
+
 @dataclass(frozen=True, slots=True)
 class Bug:
     """``caught_by``: the checks that may find it.
@@ -198,4 +212,11 @@ BUGS: Final[dict[str, Bug]] = {
         stories=("approved",),  # while nothing else is to be done, only the sticky queue is in play
         rate=1.0,
     ),
+    "long-session": Bug(
+        _long_session,
+        frozenset({"goes on"}),
+        ("kill ingest",),
+        stories=("approved", "cancelled_late"),  # their second command comes to a known order
+    ),
+    "endless-lease": Bug(_endless_lease, frozenset({"goes on"}), ("freeze relay",)),
 }
