@@ -128,7 +128,7 @@ class Steps:
         cause = error.cause if isinstance(error, ActivityError) else error
         if not isinstance(cause, ApplicationError):  # cut off: what it failed by before says more
             before = cause.__cause__ if cause else None
-            known = before.message if isinstance(before, FailureError) else self.last_error
+            known = before.message if isinstance(before, ApplicationError) else self.last_error
             self.last_error = known or str(cause or error)
             return
         if cause.non_retryable:

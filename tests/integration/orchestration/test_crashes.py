@@ -32,6 +32,7 @@ SUNNY = [
     "written shipped",
     "after sales.confirm_shipped",
 ]
+REVIEW = ["written review-requested", "written approved"]
 REFUND = ["before payments.refund", "after payments.refund", "written refunded", "written ended"]
 
 
@@ -109,12 +110,8 @@ async def test_a_review_asked_for_in_a_lost_task_goes_on_though_the_order_was_op
     unserved.policy = unserved.policy.model_copy(update={"timeout_seconds": 20, "review": "manual"})
     (tmp_path / f"fail {kept}").touch()
 
-    async def time_is_up() -> bool:
-        received = (await unserved.events("A"))[0]
-        return bool(datetime.now(UTC) > received.data.deadline)
-
     async def wait() -> None:
-        await until(time_is_up)
+        await _time_is_up(unserved)
         await unserved.approve("A")
 
     async with _dying_at("written review-requested", worker, tmp_path, meanwhile=wait):
@@ -127,6 +124,32 @@ async def test_a_review_asked_for_in_a_lost_task_goes_on_though_the_order_was_op
     )
     assert await unserved.rejections("A") == []
     await unserved.replay()
+
+
+async def test_an_order_whose_step_was_cut_off_says_what_the_step_had_failed_by(
+    unserved: Orders, worker: Start, tmp_path: Path
+) -> None:
+    """Not that Temporal heard nothing more of it, which says nothing about the partner."""
+    unserved.hurry()
+    (tmp_path / "fail sales.receive").touch()
+
+    async def wait() -> None:
+        await _time_is_up(unserved)
+
+    async with _dying_at("after sales.receive", worker, tmp_path, meanwhile=wait):
+        await unserved.start("A")
+    assert await unserved.ends("A") == "failed"
+    assert (await unserved.last("A")).data.reason == "receive: told to fail"
+
+
+async def _time_is_up(orders: Orders) -> None:
+    """Wait until all of an order's time is over."""
+
+    async def over() -> bool:
+        received = (await orders.events("A"))[0]
+        return bool(datetime.now(UTC) > received.data.deadline)
+
+    await until(over)
 
 
 @asynccontextmanager
