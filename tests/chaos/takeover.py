@@ -7,9 +7,10 @@ an order's clock knows nothing of ingest and relay. So waits are looked at:
 - for ingest, the wait of cancels, addresses and reviews for their outcome, of known orders,
 - for a relay, the wait of events to be seen on the topic by a consumer.
 
-The waits that no such end touched are the control: how long it takes at all, with these partners
-on this machine. The API is not among them: there is one, its callers try again, and no order
-waits for it.
+What was waited before a process ended is not its end's doing and does not count. The waits that
+no such end touched are the control: how long it takes at all, with these partners on this
+machine. The API is not among them: there is one, its callers try again, and no order waits for
+it.
 """
 
 from collections.abc import Iterator
@@ -103,7 +104,7 @@ def _for_workers(evidence: Evidence, commands: dict[str, Command]) -> Waits:
         died = [end for end in ends if span[0] <= end <= span[1]]
         after = min(died, default=span[0])
         longest = max(
-            (end - begin for begin, end in _waits(events, commands) if end > after),
+            (end - max(begin, after) for begin, end in _waits(events, commands) if end > after),
             default=timedelta(0),
         )
         (waits.touched if died else waits.control)[order_id] = longest
@@ -137,8 +138,9 @@ def _note(waits: Waits, evidence: Evidence, name: str, begin: datetime, end: dat
     """Who comes while a process is gone waits for it as well, until it is back."""
     if befell(evidence, begin, end) == "outage":
         return
-    touched = any(f.begin <= end and begin <= f.end for f in _ends(evidence, waits.who))
-    (waits.touched if touched else waits.control)[name] = end - begin
+    ends = [f.begin for f in _ends(evidence, waits.who) if f.begin <= end and begin <= f.end]
+    waited = end - max(begin, min(ends, default=begin))
+    (waits.touched if ends else waits.control)[name] = waited
 
 
 def _ends(evidence: Evidence, role: Watched) -> list[Fault]:

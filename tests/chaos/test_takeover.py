@@ -52,6 +52,16 @@ def test_a_wait_that_is_usual_here_is_not_held_against_the_takeover() -> None:
     assert goes_on(evidence)
 
 
+@pytest.mark.parametrize(("died", "well"), [(14, True), (6, False)])
+def test_what_was_waited_before_the_worker_died_is_not_its_death_s_doing(
+    died: float, well: bool
+) -> None:
+    evidence = good()
+    waiting(evidence, ["B", "C", "D"], 15)  # from 5 to 20
+    evidence.faults = [replace(DIED, begin=after(died), end=after(died + 1))]
+    assert goes_on(evidence) is well
+
+
 def moved(event: EventRow, seconds: float) -> EventRow:
     return replace(event, at=event.at + (after(seconds) - after(0)))
 
@@ -109,6 +119,18 @@ def test_commands_whose_ingest_ended_have_their_outcome_within_seconds(
     cancels(evidence, 3, seconds, 3)
     evidence.faults = [Fault(kind, family, "ingest-1", "process", after(2), after(8))]
     assert len(waits_for("ingest", evidence).touched) == 3
+    assert goes_on(evidence) is well
+
+
+@pytest.mark.parametrize(("died", "well"), [(18, True), (4, False)])
+def test_what_was_waited_before_ingest_ended_is_not_its_end_s_doing(
+    died: float, well: bool
+) -> None:
+    evidence = good()
+    cancels(evidence, 3, 20, 3)
+    evidence.faults = [
+        Fault("kill ingest", "processes killed", "ingest-1", "process", after(died), after(30))
+    ]
     assert goes_on(evidence) is well
 
 
