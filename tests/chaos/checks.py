@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from tests.chaos.evidence import EventRow, Evidence, Record
+from tests.chaos.ledger import Message
 
 TERMINAL: Final = {
     "order.shipped": "shipped",
@@ -37,6 +38,19 @@ _APPLIED_AS: Final = {
     "reject": "order.rejected",
 }
 REFUSED: Final = "order.command_rejected"
+_STEPS: Final = (
+    *("order.received", "order.validated", "order.payment_charged"),
+    *("order.shipment_prepared", "order.dispatched", "order.shipped"),
+)
+"""Of an order that ships."""
+_NOT_YET: Final = (
+    *("items", "amount", "currency", "reason"),
+    *("payment_id", "shipment_id", "tracking_number"),
+)
+"""Columns of an order's row that are empty until an event fills them."""
+REPEATS_LEAST: Final = 20
+REPEATS_MOST: Final = 0.25
+"""Of all events; so many repeats are no longer what a few crashes leave behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +105,39 @@ def acknowledged_is_on_the_topic(evidence: Evidence) -> Iterator[Violation]:
         if ack.offset is not None and ack.partition is not None:
             there = places.get((ack.partition, ack.offset)) == message.value
         else:
-            there = f"{message.order_id}/{ack.command_id}" in good
+            found = good.get(f"{message.order_id}/{message.command_id}")
+            there = ack.command_id == message.command_id and _is_as_posted(found, message)
         if not there:
             text = f"acknowledged {message.kind} by {message.via} is not on the topic"
             yield Violation("acknowledged is on the topic", message.order_id, text)
+
+
+def _is_as_posted(found: Command | None, message: Message) -> bool:
+    """Tell whether a command says what was posted, and nothing else."""
+    if found is None:
+        return False
+    said = {name: value for name, value in found.body.items() if value is not None}
+    return bool(said == json.loads(message.value))
+
+
+def only_what_was_sent(evidence: Evidence) -> Iterator[Violation]:
+    """No command stands on the topic that the driver did not send, and the API turned none away."""
+    name = "only what was sent"
+    ledger = evidence.ledger
+    sent = [*(a.message for a in ledger.acknowledged), *(message for message, _ in ledger.unclear)]
+    values = {message.value for message in sent if message.via == "kafka"}
+    posted = {f"{m.order_id}/{m.command_id}" for m in sent if m.via == "rest"}
+    for record in evidence.commands:
+        if record.value not in values and _names(record) not in posted:
+            yield Violation(name, record.place, f"nobody sent {record.value[:200]!r}")
+    for message, answer in ledger.turned_away:
+        yield Violation(name, message.order_id, f"the API turned {message.kind} away: {answer}")
+
+
+def _names(record: Record) -> str:
+    """Return ``order_id/command_id`` of a record that the API wrote."""
+    body = json.loads(record.value)
+    return f"{body['order_id']}/{body.get('command_id')}"
 
 
 def one_outcome(evidence: Evidence) -> Iterator[Violation]:
@@ -117,6 +160,10 @@ def one_outcome(evidence: Evidence) -> Iterator[Violation]:
         yield Violation(name, place, "unreadable record without a dead letter")
     for place in buried.keys() - bad.keys():
         yield Violation(name, place, "dead letter of a record that is a good command")
+    for place, times in buried.items():
+        if times > 1 + len(evidence.faults):
+            text = f"{times} dead letters of one record, and {len(evidence.faults)} faults"
+            yield Violation(name, place, text)
 
 
 def dead_letters_are_verbatim(evidence: Evidence) -> Iterator[Violation]:
@@ -156,10 +203,16 @@ def events_without_gap(evidence: Evidence) -> Iterator[Violation]:
 
 
 def topic_is_the_table(evidence: Evidence) -> Iterator[Violation]:
-    """The topic has every event of the table and no other, in order, with the same content."""
+    """The topic has every event of the table and no other, in order, with the same content.
+
+    All events of an order are in one partition, or there would be no order for a consumer. Repeats
+    are what crashes leave behind, not the rule.
+    """
     name = "topic is the table"
     expected = {f"{e.order_id}-{e.sequence}": e for e in _all_events(evidence)}
+    states = dict(_states(evidence))
     seen: dict[str, bytes] = {}
+    partitions: dict[str, int] = {}
     newest: dict[str, int] = defaultdict(int)
     for record in evidence.published:
         event_id = record.headers.get("ce_id", "")
@@ -171,14 +224,32 @@ def topic_is_the_table(evidence: Evidence) -> Iterator[Violation]:
             text = f"event {event.sequence} follows {newest[event.order_id]}"
             yield Violation(name, event.order_id, text)
         newest[event.order_id] = max(newest[event.order_id], event.sequence)
+        if partitions.setdefault(event.order_id, record.partition) != record.partition:
+            text = f"event {event.sequence} is in another partition than those before it"
+            yield Violation(name, event.order_id, text)
         if seen.setdefault(event_id, record.value) != record.value:
             yield Violation(name, event.order_id, f"event {event.sequence} came with two contents")
-        elif text := _differs(record, event):
+        elif text := _differs(record, event, states[event_id]):
             yield Violation(name, event.order_id, f"event {event.sequence}: {text}")
     for event_id in expected.keys() - seen.keys():
         event = expected[event_id]
         text = f"event {event.sequence} ({event.type}) was never published"
         yield Violation(name, event.order_id, text)
+    repeats = len(evidence.published) - len(seen)
+    if repeats > max(REPEATS_LEAST, REPEATS_MOST * len(seen)):
+        yield Violation(name, "topic", f"{repeats} repeats of {len(seen)} events")
+
+
+def no_step_left_out(evidence: Evidence) -> Iterator[Violation]:
+    """An order that shipped was received, validated, charged, prepared and dispatched before."""
+    for order_id, events in evidence.events.items():
+        # A shipment may be prepared more than once; the last time counts.
+        last = {event.type: event.sequence for event in events}
+        if "order.shipped" in last:
+            numbers = [last.get(step, 0) for step in _STEPS]
+            if 0 in numbers or numbers != sorted(numbers):
+                text = f"shipped after {[event.type for event in events]}"
+                yield Violation("no step left out", order_id, text)
 
 
 def row_is_the_fold(evidence: Evidence) -> Iterator[Violation]:
@@ -190,7 +261,7 @@ def row_is_the_fold(evidence: Evidence) -> Iterator[Violation]:
             yield Violation("row is the fold", order_id, f"row {row}, events say {fold}")
         if row is None or fold is None:
             continue
-        is_so = {"state": row.state, **row.others}
+        is_so = {"state": row.state, "deadline": row.deadline, **row.others}
         wrong = {k: (is_so[k], v) for k, v in fold.items() if is_so[k] != v}
         if wrong:
             yield Violation("row is the fold", order_id, f"(row, events): {wrong}")
@@ -242,8 +313,11 @@ def _origin(record: Record) -> str:
     return "-".join(record.headers.get(f"dlt.original.{part}", "?") for part in parts)
 
 
-def _differs(record: Record, event: EventRow) -> str:
-    """Return in which point a record is not its event, empty when it is."""
+def _differs(record: Record, event: EventRow, state: str | None) -> str:
+    """Return in which point a record is not its event, empty when it is.
+
+    ``state``: of the order after the event.
+    """
     body = json.loads(record.value)
     same = {
         "key": (record.key, event.order_id.encode()),
@@ -251,21 +325,36 @@ def _differs(record: Record, event: EventRow) -> str:
         "type": (body["type"], event.type),
         "order_id": (body["order_id"], event.order_id),
         "sequence": (body["sequence"], event.sequence),
+        "at": (datetime.fromisoformat(body["at"]), event.at),
+        "state": (body["state"], state),
         "command_id": (body.get("command_id"), event.command_id),
         "data": (body["data"], event.data),
     }
     return ", ".join(f"{k} is {a!r}, not {b!r}" for k, (a, b) in same.items() if a != b)
 
 
+def _states(evidence: Evidence) -> Iterator[tuple[str, str | None]]:
+    """Yield by ``order_id-sequence`` the state after each event, ``None`` without an order."""
+    for events in evidence.events.values():
+        state = None
+        for event in events:
+            state = _STATE_AFTER.get(event.type, state)
+            yield f"{event.order_id}-{event.sequence}", state
+
+
 def _fold(events: list[EventRow]) -> dict[str, Any] | None:
     """Return the columns of an order's row as its events tell them, ``None`` without an order."""
     if not any(event.type == "order.received" for event in events):
         return None
-    fold: dict[str, Any] = {}
+    fold: dict[str, Any] = dict.fromkeys(_NOT_YET)
     for event in events:
         fold["state"] = _STATE_AFTER.get(event.type, fold.get("state"))
         if fold["state"]:
             fold["sequence"] = event.sequence
+        if event.type in _STATE_AFTER:
+            fold["reason"] = event.data.get("reason")
+        if "deadline" in event.data:
+            fold["deadline"] = datetime.fromisoformat(event.data["deadline"])
         if event.type in ("order.received", "order.address_updated"):
             fold["address"] = event.data["address"]
         for name in ("items", "payment_id", "shipment_id", "tracking_number"):

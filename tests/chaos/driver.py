@@ -24,7 +24,8 @@ class Driver:
     """Starts ``rate`` stories a second and sends each one's messages in their order.
 
     A message that Kafka or the API acknowledged stands in ``ledger.acknowledged``; one whose
-    sending failed stands in ``ledger.unclear``.
+    sending failed stands in ``ledger.unclear``; one that the API calls bad, though none that is
+    posted is, in ``ledger.turned_away``.
     """
 
     def __init__(self, bootstrap: str, topic: str, api_url: str, rate: float) -> None:
@@ -73,7 +74,14 @@ class Driver:
                 send = self._post if message.via == "rest" else self._produce
                 self.ledger.acknowledged.append(await send(message))
             except (KafkaError, httpx.HTTPError) as error:
-                self.ledger.unclear.append((message, repr(error)))
+                self._not_acknowledged(message, error)
+
+    def _not_acknowledged(self, message: Message, error: Exception) -> None:
+        if isinstance(error, httpx.HTTPStatusError) and error.response.status_code < _LATER:
+            answer = f"{error.response.status_code} {error.response.text}"
+            self.ledger.turned_away.append((message, answer))
+        else:
+            self.ledger.unclear.append((message, repr(error)))
 
     async def _produce(self, message: Message) -> Acknowledged:
         place = await self._producer.send_and_wait(self._topic, message.value, message.key)

@@ -52,13 +52,15 @@ class Acknowledged:
 class Ledger:
     """What the driver knows at the end.
 
-    ``unclear``: sent, never acknowledged, may stand or not. ``held_seconds``: how long it began
-    no story because too much was in motion.
+    ``unclear``: sent, never acknowledged, may stand or not. ``turned_away``: good commands that
+    the API said were not. ``held_seconds``: how long it began no story because too much was in
+    motion.
     """
 
     stories: list[Story] = field(default_factory=list)
     acknowledged: list[Acknowledged] = field(default_factory=list)
     unclear: list[tuple[Message, str]] = field(default_factory=list)
+    turned_away: list[tuple[Message, str]] = field(default_factory=list)
     held_seconds: float = 0.0
 
     def due(self) -> set[tuple[str, str]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from tests.chaos.checks import Violation
-from tests.chaos.evidence import Entry, Evidence
+from tests.chaos.evidence import Entry, Evidence, PaymentRow
 
 _SETTLED: Final[dict[tuple[int, int], set[str | None]]] = {
     (0, 0): {None, "declined", "void"},
@@ -44,17 +44,23 @@ def charged_once_and_given_back(evidence: Evidence) -> Iterator[Violation]:
 
 
 def payments_agree_with_the_bank(evidence: Evidence) -> Iterator[Violation]:
-    """Table payments and the bank's books tell the same."""
+    """Table payments and the bank's books tell the same; an order has one payment at most."""
+    name = "payments agree with the bank"
     books = _books(evidence)
-    payments = {payment.order_id: payment for payment in evidence.payments}
+    payments: dict[str, list[PaymentRow]] = defaultdict(list)
+    for payment in evidence.payments:
+        payments[payment.order_id].append(payment)
     for order_id in books.keys() | payments.keys():
-        entries = books[order_id]
+        entries, found = books[order_id], payments[order_id]
         counts = (len(entries["charge"]), len(entries["refund"]))
-        payment = payments.get(order_id)
-        status = payment.status if payment else None
-        if status not in _SETTLED.get(counts, set()):
-            text = f"payment is {status}, the bank has (charges, refunds) {counts}"
-            yield Violation("payments agree with the bank", order_id, text)
+        status = found[0].status if found else None
+        if len(found) > 1 or status not in _SETTLED.get(counts, set()):
+            text = f"{len(found)} payments, {status}; the bank has (charges, refunds) {counts}"
+            yield Violation(name, order_id, text)
+        moved = {(e.detail["amount"], e.detail["currency"]) for e in entries["charge"]}
+        written = {(payment.amount, payment.currency) for payment in found}
+        if moved and moved != written:
+            yield Violation(name, order_id, f"the bank moved {moved}, payments say {written}")
 
 
 def parcels_agree_with_the_carrier(evidence: Evidence) -> Iterator[Violation]:

@@ -9,6 +9,7 @@ from tests.chaos.evidence import Evidence, Fault
 from tests.chaos.example import NOON, good
 from tests.chaos.judge import meaningless
 from tests.chaos.plan import KINDS, plan
+from tests.chaos.stories import stories
 
 FAMILIES = {kind.family for kind in KINDS.values()}
 
@@ -28,6 +29,7 @@ def test_a_run_without_commands_faults_or_outcomes_proves_nothing() -> None:
     for doubt in (
         "only 0 commands",
         "by rest",
+        "no approve was acknowledged",
         "only 0 orders were touched by no outage",
         "only 0 faults",
         "ended cancelled",
@@ -37,6 +39,22 @@ def test_a_run_without_commands_faults_or_outcomes_proves_nothing() -> None:
         *FAMILIES,
     ):
         assert doubt in doubts
+
+
+def test_a_run_whose_commands_were_not_acknowledged_proves_nothing() -> None:
+    evidence = good()
+    (acknowledged, *_) = evidence.ledger.acknowledged
+    evidence.ledger.unclear = [(acknowledged.message, "timed out")]
+    assert "1 commands were never acknowledged" in set(meaningless(evidence, 1, FAMILIES))
+    evidence.ledger.acknowledged *= 5
+    assert not any("never" in doubt for doubt in meaningless(evidence, 1, FAMILIES))
+
+
+def test_a_seed_tells_the_same_stories_again() -> None:
+    told = list(islice(stories(7), 300))
+    assert told == list(islice(stories(7), 300))
+    assert told != list(islice(stories(8), 300))
+    assert len({story.name for story in told}) == 20
 
 
 def test_a_fault_that_did_not_fire_does_not_count() -> None:
