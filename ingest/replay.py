@@ -1,5 +1,6 @@
 """``orders dead-letters``: list them, look at one, send some again."""
 
+import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
@@ -35,6 +36,7 @@ from ingest.header_keys import tolerate_any_header_key
 from ingest.settings import Settings
 
 VALUE_SHOWN: Final = 4_000
+SILENCE_SECONDS: Final = 10.0
 IDENTITY: Final = (
     ORIGINAL_TOPIC,
     ORIGINAL_PARTITION,
@@ -89,15 +91,21 @@ class DeadLetter:
 async def read_all(settings: Settings) -> dict[str, DeadLetter]:
     """Return every dead letter by id, oldest first, as the topic stands now.
 
-    Raises ``Unavailable`` when Kafka does not answer, ``NotFound`` when there is no topic.
+    Raises ``Unavailable`` when Kafka does not answer for ``SILENCE_SECONDS``, ``NotFound`` when
+    there is no topic.
     """
     found: dict[str, DeadLetter] = {}
-    async with _reader(settings) as consumer:
-        async for record in _records(consumer):
-            topic, partition, offset = original_place(record)
-            letter = DeadLetter(f"{topic}-{partition}-{offset}", partition, record)
-            found.pop(letter.id, None)
-            found[letter.id] = letter
+    clock = asyncio.get_running_loop().time
+    try:
+        async with asyncio.timeout(SILENCE_SECONDS) as silence, _reader(settings) as consumer:
+            async for record in _records(consumer):
+                silence.reschedule(clock() + SILENCE_SECONDS)
+                topic, partition, offset = original_place(record)
+                letter = DeadLetter(f"{topic}-{partition}-{offset}", partition, record)
+                found.pop(letter.id, None)
+                found[letter.id] = letter
+    except (KafkaError, TimeoutError) as error:
+        raise _no_answer(error) from error
     return dict(sorted(found.items(), key=lambda item: item[1].record.timestamp))
 
 
@@ -201,7 +209,7 @@ async def _reader(settings: Settings) -> AsyncIterator[AIOKafkaConsumer]:
         enable_auto_commit=False,
     )
     try:
-        await _asking_kafka(consumer.start)
+        await consumer.start()
         if not consumer.partitions_for_topic(settings.dead_letter_topic):
             raise NotFound(
                 f"topic {settings.dead_letter_topic} does not exist: run `orders topics`"
@@ -227,9 +235,13 @@ async def _asking_kafka(call: Callable[[], Awaitable[object]]) -> None:
     try:
         await call()
     except KafkaError as error:
-        raise Unavailable(
-            f"Kafka does not answer ({error!r}): is it running, is KAFKA_BOOTSTRAP_SERVERS right?"
-        ) from error
+        raise _no_answer(error) from error
+
+
+def _no_answer(error: Exception) -> Unavailable:
+    return Unavailable(
+        f"Kafka does not answer ({error!r}): is it running, is KAFKA_BOOTSTRAP_SERVERS right?"
+    )
 
 
 def _text(content: bytes | None) -> str | None:

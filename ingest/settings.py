@@ -103,6 +103,8 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         raise BadSetting("\n".join(_line(detail) for detail in error.errors())) from None
+    except UnicodeDecodeError as error:
+        raise BadSetting(f"a file of settings (.env) is not UTF-8: {error}") from None
 
 
 def _line(detail: Mapping[str, Any]) -> str:

@@ -51,8 +51,6 @@ def settings() -> Settings:
         return load_settings()
     except BadSetting as error:
         raise Failed(Code.USAGE, "; ".join(str(error).splitlines())) from None
-    except UnicodeDecodeError as error:
-        raise Failed(Code.USAGE, f"a file of settings (.env) is not UTF-8: {error}") from None
 
 
 def parse(option: str, text: str, example: str) -> object:

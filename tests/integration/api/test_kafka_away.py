@@ -13,7 +13,10 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from devstack import Endpoints, free_port
 from devstack.kafka import Kafka
 from devstack.server import Home
+from domain.errors import Unavailable
 from ingest.api.publisher import PUBLISH_SECONDS
+from ingest.replay import read_all
+from ingest.settings import Settings
 from ingest.topics import create_topics
 from tests.support.rest import ADDRESS, Rest, running_api
 from tests.support.topics import Topics
@@ -112,6 +115,8 @@ async def test_a_frozen_broker_is_503_with_retry_after_and_what_is_sent_again_ar
 ) -> None:
     assert (await start(rest, "A-1")).status_code == 202
     letter = await dead_letter(rest)
+    variables = {name.lower(): value for name, value in rest.environment.items()}
+    settings = Settings.model_validate(variables)
 
     os.kill(kafka.pid, signal.SIGSTOP)
     try:
@@ -119,6 +124,9 @@ async def test_a_frozen_broker_is_503_with_retry_after_and_what_is_sent_again_ar
         reads = await rest.http.get("/orders")
         ready = await rest.http.get("/ready")
         replayed = await rest.http.post(f"/dead-letters/{letter}/replay", timeout=HANGS)
+        with pytest.raises(Unavailable, match="Kafka does not answer"):
+            async with asyncio.timeout(HANGS):
+                await read_all(settings)
     finally:
         os.kill(kafka.pid, signal.SIGCONT)
 

@@ -53,7 +53,7 @@ def test_who_comes_while_the_last_events_are_read_again_is_told_none_of_them() -
         b'{"order_id": [], "sequence": 1}',
         b'{"order_id": "A-1", "sequence": {}}',
         b'{"order_id": "A-1", "sequence": NaN}',
-        b'{"order_id": "A-2", "sequence": 1, "data": "\\ud800"}',
+        b'{"order_id": "A-2", "sequence": 7, "data": "\\ud800"}',
         b'{"order_id": "A-2", "sequence": 1, "data": ' + b"[" * 100_000,
     ],
 )
