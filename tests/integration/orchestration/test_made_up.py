@@ -34,7 +34,7 @@ from domain.commands import (
 from domain.model import Address, Item
 from tests.integration.orchestration.made_up_world import World, world
 from tests.integration.orchestration.promises import hold_at_every_moment, hold_in_the_end
-from tests.integration.orchestration.test_crashes import REFUND, SUNNY
+from tests.integration.orchestration.test_crashes import REFUND, REVIEW, SUNNY
 from tests.support.skipping import skipping_server
 from tests.unit.orchestration.orders import HOME, NOWHERE
 from tests.unit.orchestration.partners import (
@@ -129,7 +129,7 @@ class MadeUp(RuleBasedStateMachine):
     def a_partner_says_no(self, operation: str) -> None:
         self.world.orders.script.next[operation].append(declines)
 
-    @rule(point=st.sampled_from(SUNNY + REFUND))
+    @rule(point=st.sampled_from(SUNNY + REVIEW + REFUND))
     def the_worker_will_die(self, point: str) -> None:
         self.world.dies_at(point)
 
