@@ -34,7 +34,8 @@ with workflow.unsafe.imports_passed_through():
 
 
 KEEPS_REVIEW: Final = "keep-a-review-that-was-asked-for"
-"""Patch, 2026-11-28: see docs/workflows.md for when it may go."""
+ENDS_REVIEW: Final = "end-a-review-that-ran-out-unseen"
+"""Patches, 2026-11-28: see docs/workflows.md for when they may go."""
 
 
 @workflow.defn(name=ORDER_WORKFLOW)
@@ -114,9 +115,14 @@ class OrderWorkflow(OrderCommands, OrderEndings):
         return self._decide_by is not None
 
     def _keep_review(self, decide_by: datetime | None) -> None:
-        """Go on with a review that a lost task had asked for: the clock has stood still since."""
+        """Go on with a review that a lost task had asked for: the clock has stood still since.
+
+        Also when its time is over by now, for it is by the review that the order ends then.
+        """
         waits = timedelta(seconds=self._policy.review_timeout_seconds)
-        if decide_by is not None and waits and workflow.now() < decide_by:
+        if decide_by is None or not waits:
+            return
+        if workflow.now() < decide_by or workflow.patched(ENDS_REVIEW):
             stood_still = workflow.now() - (decide_by - waits)
             self._deadline += stood_still - self._stood_still
             self._decide_by, self._stood_still = decide_by, stood_still

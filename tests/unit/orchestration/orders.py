@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
@@ -23,6 +24,7 @@ from domain.commands import (
     UpdateAddress,
 )
 from domain.errors import Unavailable
+from domain.events import EventData, Received, ReviewRequested, Validated
 from domain.model import Address, Item
 from orchestration.contract import CommandMessage, Delivery, OrderPolicy, workflow_id
 from orchestration.temporal_client import DATA_CONVERTER, deliver
@@ -30,6 +32,7 @@ from orchestration.workflows.order import OrderWorkflow
 from orchestration.workflows.reconcile import ReconcileWorkflow
 from orchestration.workflows.shipping import ShippingWorkflow
 from persistence.queries import get_order, history
+from persistence.write import Change, record
 from tests.support.waiting import until
 from tests.unit.orchestration.partners import Script
 
@@ -72,6 +75,31 @@ class Orders:
                 return await deliver(self.client, message, self.policy, self.task_queue)
             except Unavailable:  # a server that has just started may be slow
                 await asyncio.sleep(1)
+
+    async def was_asked(self, name: str, ago: timedelta, amount: int) -> StartOrder:
+        """Write what a lost task had written that asked for a review; return the order's start."""
+        item = Item(sku="S", quantity=1, unit_price=amount)
+        start = StartOrder(
+            order_id=self.id(name),
+            command_id="c1",
+            initial_address=HOME,
+            items=(item,),
+            currency="USD",
+        )
+        asked_at = datetime.now(UTC) - ago
+        deadline = asked_at + timedelta(seconds=self.policy.timeout_seconds)
+        decide_by = asked_at + timedelta(seconds=self.policy.review_timeout_seconds)
+        written: dict[str, EventData] = {
+            "received": Received(address=HOME, deadline=deadline),
+            "validated": Validated(items=(item,), amount=amount, currency="USD"),
+            "review-requested": ReviewRequested(
+                reason="r", amount=amount, currency="USD", decide_by=decide_by
+            ),
+        }
+        for key, data in written.items():
+            of = start.command_id if key == "received" else None
+            await record(self.db, Change(start.order_id, key, data, of))
+        return start
 
     async def start(
         self, name: str, *, amount: int | None = None, address: Address = HOME, **more: Any

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from temporalio.client import WorkflowFailureError, WorkflowHistory
 
 from domain.events import Failed, Received
 from orchestration.contract import RECONCILE_WORKFLOW, workflow_id
-from orchestration.workflows.order import KEEPS_REVIEW
+from orchestration.workflows.order import ENDS_REVIEW, KEEPS_REVIEW
 from orchestration.workflows.order_commands import ASKS_WHAT_WAS_REFUSED, FORGETS_REFUSED
 from orchestration.workflows.order_shipping import MOVES_AT_ONCE
 from persistence.write import Change, record
@@ -49,6 +49,10 @@ async def _rejected(orders: Orders) -> None:
 
 async def _review_timed_out(orders: Orders) -> None:
     await orders.start("A", amount=DEAR)
+
+
+async def _review_ran_out(orders: Orders) -> None:
+    await orders.send(await orders.was_asked("A", timedelta(days=3), amount=DEAR))
 
 
 async def _cancelled(orders: Orders) -> None:
@@ -185,6 +189,7 @@ PATHS: dict[str, Callable[[Orders], Awaitable[None]]] = {
         _approved,
         _rejected,
         _review_timed_out,
+        _review_ran_out,
         _cancelled,
         _declined,
         _late_charge,
@@ -236,6 +241,7 @@ async def test_a_recorded_history_replays(file: Path) -> None:
         (ASKS_WHAT_WAS_REFUSED, "rejected_before"),
         (KEEPS_REVIEW, "review_timed_out_before"),
         (KEEPS_REVIEW, "partner_gone_before"),
+        (ENDS_REVIEW, "review_ran_out_before"),
     ],
 )
 async def test_the_guard_of_a_change_is_needed(

@@ -3,9 +3,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from domain.commands import StartOrder
-from domain.events import EventData, Failed, Received, ReviewRequested, Validated
-from domain.model import Item
+from domain.events import Failed, Received
 from orchestration.contract import Delivery, Status
 from persistence.write import Change, record
 from tests.support.waiting import until
@@ -16,6 +14,7 @@ BEGUN = ["received", "validated"]
 DELIVERED = ["payment_charged", "shipment_prepared", "dispatched", "shipped"]
 IN_REVIEW = [*BEGUN, "review_requested"]
 DEAR = 90_000
+LONG_AGO = timedelta(days=3)
 
 
 async def test_an_order_ships(orders: Orders) -> None:
@@ -70,26 +69,23 @@ async def test_a_lost_task_that_had_asked_for_a_review_costs_the_order_none_of_i
 ) -> None:
     """All it did is written, all is done again, and by the order's first deadline too late."""
     orders.policy = orders.policy.model_copy(update={"review_timeout_seconds": 1_000_000})
-    command = StartOrder(order_id=orders.id("A"), initial_address=HOME, command_id="c1")
-    item = Item(sku="S", quantity=1, unit_price=DEAR)
-    late = timedelta(minutes=10)
-    deadline = datetime.now(UTC) - late
-    asked_at = deadline - timedelta(seconds=orders.policy.timeout_seconds)
-    decide_by = asked_at + timedelta(seconds=orders.policy.review_timeout_seconds)
-    asked: EventData = ReviewRequested(reason="r", amount=DEAR, currency="USD", decide_by=decide_by)
-    written: dict[str, EventData] = {
-        "received": Received(address=HOME, deadline=deadline),
-        "validated": Validated(items=(item,), amount=DEAR, currency="USD"),
-        "review-requested": asked,
-    }
-    for key, data in written.items():
-        of = command.command_id if key == "received" else None
-        await record(orders.db, Change(command.order_id, key, data, of))
-    await orders.send(command.model_copy(update={"items": (item,), "currency": "USD"}))
+    start = await orders.was_asked("A", LONG_AGO, amount=DEAR)
+    await orders.send(start)
     await orders.approve("A")
     assert await orders.ends("A") == "shipped"
     assert await orders.story("A") == [*IN_REVIEW, "approved", *DELIVERED]
-    assert (await orders.events("A"))[3].data.deadline - deadline > late
+    received, _, _, approved, *_ = await orders.events("A")
+    assert approved.data.deadline - received.data.deadline > LONG_AGO - timedelta(minutes=1)
+
+
+async def test_a_review_whose_time_ran_out_while_nobody_worked_is_over_as_any_other(
+    orders: Orders,
+) -> None:
+    start = await orders.was_asked("A", LONG_AGO, amount=DEAR)
+    await orders.send(start)
+    assert await orders.ends("A") == "rejected"
+    assert await orders.story("A") == [*IN_REVIEW, "rejected"]
+    assert (await orders.last("A")).data.reason == "review timed out"
 
 
 async def test_a_rejected_review_ends_the_order(orders: Orders) -> None:
