@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from typing import Any, Final
 
 import asyncpg
+import structlog
 from temporalio.client import Client
 from temporalio.worker import (
     PollerBehaviorAutoscaling,
@@ -14,6 +15,7 @@ from temporalio.worker import (
     WorkflowRunner,
 )
 
+from domain.errors import Unavailable
 from orchestration import timing
 from orchestration.activities.failures import ErrorTree
 from orchestration.activities.order import OrderActivities
@@ -30,6 +32,11 @@ AT_ONCE: Final = 500
 """Workflow tasks, local and regular activities that a worker runs at the same time, each."""
 
 
+SCHEDULE_AGAIN_SECONDS: Final = 5.0
+
+log = structlog.get_logger(__name__)
+
+
 async def run_worker(
     client: Client,
     pool: asyncpg.Pool,
@@ -41,11 +48,10 @@ async def run_worker(
     """Serve both task queues until ``stop`` is set, then finish what runs.
 
     Also has the server look for stranded orders from time to time. Raises what a worker died
-    of, and ``Unavailable`` when Temporal does not answer at first. What was running when the
-    process is killed is given to another worker: see ``timing`` for how soon.
+    of. What was running when the process is killed is given to another worker: see ``timing`` for
+    how soon.
     """
     policy = OrderPolicy(shipping_task_queue=shipping_task_queue)  # all else has run out by then
-    await schedule_reconciler(client, policy, order_task_queue)
     orders, shipments = workers(client, pool, gateways, order_task_queue, shipping_task_queue)
     async with AsyncExitStack() as running:
         fatal = [
@@ -53,9 +59,32 @@ async def run_worker(
             for worker in (orders, shipments)
         ]
         running.push_async_callback(_end, (orders, shipments), fatal)
+        scheduled = asyncio.create_task(_keep_schedule(client, policy, order_task_queue))
         told = asyncio.create_task(stop.wait())
-        await asyncio.wait([told, *fatal], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([told, scheduled, *fatal], return_when=asyncio.FIRST_COMPLETED)
         told.cancel()
+        if scheduled.done():
+            scheduled.result()
+        scheduled.cancel()
+        await asyncio.gather(scheduled, return_exceptions=True)
+
+
+async def _keep_schedule(client: Client, policy: OrderPolicy, task_queue: str) -> None:
+    """Set the reconciler's schedule, beside the workers: orders have seconds, it has time.
+
+    Tries until Temporal takes it, and does not return, so that only an error ends it.
+    """
+    told = False
+    while True:
+        try:
+            await schedule_reconciler(client, policy, task_queue)
+            break
+        except Unavailable as error:
+            if not told:
+                log.warning("waiting", server="Temporal", reason=str(error))
+            told = True
+        await asyncio.sleep(SCHEDULE_AGAIN_SECONDS)
+    await asyncio.Event().wait()
 
 
 def workers(

@@ -14,7 +14,7 @@ from tests.support.service import Service
 from tests.support.waiting import until
 
 PARTNERS = ("SALES", "SCREENING", "PAYMENTS", "WAREHOUSE", "CARRIER")
-ORDERS = [f"P-{number}" for number in range(8)]
+ORDERS = [f"HTTP-{number}" for number in range(8)]
 DONE = ["charge", "confirm_shipped", "dispatch", "prepare"]
 
 

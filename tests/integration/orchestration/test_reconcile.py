@@ -1,13 +1,16 @@
 """An order whose workflow is gone is settled by its own story, started again."""
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from temporalio.client import ScheduleActionStartWorkflow
+from temporalio.service import RPCError
 from temporalio.testing import ActivityEnvironment
 
-from domain.errors import Rejected
+from domain.errors import Rejected, Unavailable
 from domain.events import (
     Dispatched,
     EventData,
@@ -19,7 +22,7 @@ from domain.events import (
 )
 from domain.model import Item
 from domain.payments import PaymentStatus
-from orchestration import gateways, timing
+from orchestration import gateways, timing, worker
 from orchestration.activities.order import Bill, OrderActivities
 from orchestration.contract import (
     ORDER_WORKFLOW,
@@ -201,9 +204,48 @@ async def test_the_schedule_finds_an_order_whose_workflow_was_terminated(orders:
     try:
         await schedule.trigger()
 
-        async def failed() -> bool:
-            return (await orders.story("A"))[-1] == "failed"
+        async def rejected() -> bool:
+            return (await orders.story("A"))[-1] == "rejected"
 
-        await until(failed)
+        await until(rejected)
+        assert (await orders.last("A")).data.reason == "review timed out"
     finally:
         await schedule.delete()
+
+
+async def test_orders_do_not_wait_for_the_schedule(
+    unserved: Orders, db_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A schedule whose server is slow kept worker after worker from starting at all."""
+    taken, stop = asyncio.Event(), asyncio.Event()
+
+    async def in_trouble(*given: Any) -> None:
+        if not taken.is_set():
+            raise Unavailable("told to")
+        await schedule_reconciler(*given)
+
+    monkeypatch.setattr(worker, "schedule_reconciler", in_trouble)
+    monkeypatch.setattr(worker, "SCHEDULE_AGAIN_SECONDS", 0.05)
+    schedule = unserved.client.get_schedule_handle(f"reconcile-{unserved.task_queue}")
+
+    async def there() -> bool:
+        with suppress(RPCError):
+            await schedule.describe()
+            return True
+        return False
+
+    async with gateways.simulated(db_url, gateways.Faults.NONE, seed=0) as simulated:
+        partners = unserved.script.direct(simulated)
+        queues = (unserved.task_queue, unserved.policy.shipping_task_queue)
+        running = asyncio.create_task(
+            worker.run_worker(unserved.client, unserved.db, partners, *queues, stop)
+        )
+        try:
+            await unserved.start("A")
+            assert await unserved.ends("A") == "shipped"
+            taken.set()
+            await until(there)
+            await schedule.delete()
+        finally:
+            stop.set()
+            await running
