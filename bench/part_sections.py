@@ -1,10 +1,11 @@
 """The sections of the report about one part of the service."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
 from bench.data import Run
-from bench.tables import by, pairs, ratios, spread, table
+from bench.tables import by, machine_of, pairs, ratios, spread, table
 
 FORMS: Final = {"after": "NOTIFY after the write", "within": "within it", "silent": "none"}
 REQUESTS: Final = {"start": "start", "status": "status", "bare": "bare", "late": "client"}
@@ -90,7 +91,10 @@ relay / bare producer: {spread(rate)}. {" ".join(times)}
 
 def rest(runs: Sequence[Run]) -> str:
     """The API beside a bare endpoint, by what was measured."""
-    groups = by(runs, "what")
+    several = len({machine_of(run) for run in runs}) > 1
+    groups: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        groups[f"{run['what']}, on {machine_of(run)}" if several else run["what"]].append(run)
     rows = [
         [
             what,

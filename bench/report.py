@@ -13,7 +13,7 @@ from typing import Final
 from bench import part_sections, plots, sections
 from bench.board_section import board
 from bench.data import KEPT, LOOK, Run, load
-from bench.tables import spread, table
+from bench.tables import machine_of, machines, spread, table
 
 PARTS: Final = (
     *("orders", "faults", "bounds", "offered", "stored", "commits"),
@@ -48,7 +48,7 @@ Medians; in brackets the least and the most.
 def text(directory: Path) -> str:
     """Return the report of what ``directory`` has."""
     found = {part: load(directory, part) for part in SECTIONS}
-    parts = [_HEAD, _machine([run for runs in found.values() for run in runs])]
+    parts = [_HEAD, _machines([run for runs in found.values() for run in runs])]
     for part, make in SECTIONS.items():
         if found[part]:
             parts += [make(found[part]), _made_by(found[part])]
@@ -66,16 +66,31 @@ def report(directory: Path) -> Path:
     return file
 
 
+def _machines(runs: Sequence[Run]) -> str:
+    """Tell of every machine that measured, the newest first, and how busy it was."""
+    found: dict[str, list[Run]] = {}
+    for run in sorted(runs, key=lambda run: run["at"], reverse=True):
+        found.setdefault(machine_of(run), []).append(run)
+    told = "\n".join(_machine(measured) for measured in found.values())
+    if len(found) == 1:
+        return f"## The machine\n\n{told}"
+    return f"""## The machines
+
+Not all was measured on the same one. Each section names its own; what two of them did is not to be
+compared.
+
+{told}"""
+
+
 def _machine(runs: Sequence[Run]) -> str:
-    newest = max(runs, key=lambda run: run["at"])
-    rows = [[name, value] for name, value in newest["machine"].items()]
+    rows = [[name, value] for name, value in runs[0]["machine"].items()]
     busy = [run["usage"] for run in runs if "usage" in run]
     if busy:
         rows += [
             ["load average at the end of a run", spread([u["load_average"] for u in busy], 1)],
             ["cores used by strangers during a run", spread([u["others"] for u in busy], 2)],
         ]
-    return "## The machine\n\n" + table(["", ""], rows)
+    return table(["", ""], rows)
 
 
 def _made_by(runs: Sequence[Run]) -> str:
@@ -83,7 +98,8 @@ def _made_by(runs: Sequence[Run]) -> str:
     days = sorted({run["at"][:10] for run in runs})
     commits = sorted({run["commit"] for run in runs})
     asked = ", ".join(f"`{command}`" for command in commands)
-    return f"Measured by {asked} on {', '.join(days)} at {', '.join(commits)}.\n"
+    at = ", ".join(commits)
+    return f"Measured by {asked} on {', '.join(days)} at {at}; cores: {machines(runs)}.\n"
 
 
 def main() -> None:

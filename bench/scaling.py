@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.data import KEPT, Run, load
-from bench.tables import table
+from bench.tables import machines, table
 
 FILE: Final = Path("docs/scaling.md")
 RATES: Final = (100, 1_000, 10_000)
@@ -171,7 +171,7 @@ def text(directory: Path) -> str:
     kinds = list(found[RATES[0]])
     relay = costs.relay_events_a_second
     return _TEMPLATE.read_text().format(
-        cores=orders[-1]["machine"]["cores"],
+        cores=machines([*orders, *commits, *load(directory, "relay"), *load(directory, "offered")]),
         events=costs.events,
         event_count=EVENTS,
         commits=COMMITS,

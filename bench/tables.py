@@ -29,6 +29,16 @@ def share(value: float) -> str:
     return f"{value:.2%}" if value < 1 else "100 %"
 
 
+def machine_of(run: Run) -> str:
+    """Return the cores that a run was measured on."""
+    return str(run["machine"]["cores"])
+
+
+def machines(runs: Iterable[Run]) -> str:
+    """Name the machines that measured."""
+    return " and ".join(dict.fromkeys(machine_of(run) for run in runs))
+
+
 def by(runs: Sequence[Run], key: str) -> dict[Any, list[Run]]:
     """Group measurements by a field."""
     groups: dict[Any, list[Run]] = defaultdict(list)

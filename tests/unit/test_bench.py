@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from bench import report, scaling, tables
-from bench.data import KEPT
+from bench.data import KEPT, keep
 from bench.load import Closed, at_rate
 from bench.meter import Meter
 from bench.profile import summary, without_places
@@ -17,6 +17,19 @@ from devstack import Child
 from tests.support.waiting import until
 
 _PLACE = re.compile(r"""[\s"'(](/[\w.+-]+){2,}""")
+_RUN = {
+    "what": "window",
+    "variant": "flaky",
+    "bound": 20,
+    "peak": 20,
+    "orders": 1,
+    "shipped": 1,
+    "on_time": 1.0,
+    "rate": 1.0,
+    "p50": 1.0,
+    "p99": 1.0,
+    "usage": {"others": 0.1, "load_average": 0.1},
+}
 _PARENT = """
 import subprocess, sys, time
 busy = "import time\\nwhile time.process_time() < 0.4: pass"
@@ -44,6 +57,16 @@ def test_ratios_are_of_the_same_round_of_the_same_run() -> None:
         {"began": "2", "round": 0, "variant": "full", "rate": 2.0},
     ]
     assert tables.ratios(runs, "full", "usual", "rate") == [2.0, 0.5]
+
+
+def test_a_report_of_two_machines_names_both_and_says_who_measured_what(tmp_path: Path) -> None:
+    for part, cores in (("admission", "slow"), ("bounds", "slow"), ("bounds", "fast")):
+        keep(tmp_path, part, {**_RUN, "machine": {"cores": f"2 ({cores})"}})
+    told = report.text(tmp_path)
+    assert "| cores | 2 (slow) |" in told
+    assert "| cores | 2 (fast) |" in told
+    assert "cores: 2 (slow)." in told
+    assert "cores: 2 (slow) and 2 (fast)." in told
 
 
 async def test_a_meter_counts_a_process_with_its_descendants() -> None:
