@@ -35,6 +35,7 @@ with workflow.unsafe.imports_passed_through():
 
 KEEPS_REVIEW: Final = "keep-a-review-that-was-asked-for"
 ENDS_REVIEW: Final = "end-a-review-that-ran-out-unseen"
+HEARS_FIRST: Final = "hear-who-spoke-before-a-review-ran-out"
 """Patches, 2026-11-28: see docs/workflows.md for when they may go."""
 
 
@@ -151,11 +152,25 @@ class OrderWorkflow(OrderCommands, OrderEndings):
         decide_by = await self._request_review(asks, self._decide_by or fresh)
         self._state = State.IN_REVIEW
         self._steps.begin("review", f"review: a person is asked until {decide_by:%H:%M:%S} UTC")
-        await self._wait(lambda: bool(self._decision or self._cancel_asked), decide_by)
+        if not await self._wait(self._review_answered, decide_by):
+            await self._hear_first()
         if self._cancel_asked:
             raise Interrupted
         stood_still = workflow.now() - (decide_by - waits) if waits else timedelta(0)
         await self._decide(self._decision, stood_still - self._stood_still)
+
+    def _review_answered(self) -> bool:
+        return bool(self._decision or self._cancel_asked)
+
+    async def _hear_first(self) -> None:
+        """When a review's time is up, have the commands looked at that are being taken.
+
+        After a time without workers one task brings the commands of that time and its end.
+        """
+        if not workflow.all_handlers_finished() and workflow.patched(HEARS_FIRST):
+            await workflow.wait_condition(
+                lambda: self._review_answered() or workflow.all_handlers_finished()
+            )
 
     async def _request_review(self, reason: str, decide_by: datetime) -> datetime:
         """Ask a person; returns until when, as it was first written."""

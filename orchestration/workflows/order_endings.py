@@ -90,6 +90,8 @@ class OrderEndings(OrderInHand):
             ended = await self._steps.take(OrderActivities.end, ending)
         except Refused as no:
             await self._refund(str(no))
+            if isinstance(data, Rejected):  # charged in a lost task: no refunded order is rejected
+                ending = self._event("ended", Failed(reason=data.reason))
             ended = await self._steps.take(OrderActivities.end, ending)
         self._state, self._owes = ended.state, ended.owes
 

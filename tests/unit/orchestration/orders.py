@@ -172,6 +172,13 @@ class Orders:
 
         await until(there)
 
+    async def spoke_in_time(self, name: str) -> bool:
+        """Tell whether the last signal came before the timer fired; both are in the history."""
+        told = (await self.handle(name).fetch_history()).events
+        kinds = [event.WhichOneof("attributes") for event in told]
+        fired = kinds.index("timer_fired_event_attributes")
+        return "workflow_execution_signaled_event_attributes" not in kinds[fired:]
+
     async def has_heard(self, name: str) -> None:
         """Wait until the order's workflow has worked on all signals so far."""
 

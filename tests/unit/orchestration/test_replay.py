@@ -18,7 +18,7 @@ from temporalio.client import WorkflowFailureError, WorkflowHistory
 
 from domain.events import Failed, Received
 from orchestration.contract import RECONCILE_WORKFLOW, workflow_id
-from orchestration.workflows.order import ENDS_REVIEW, KEEPS_REVIEW
+from orchestration.workflows.order import ENDS_REVIEW, HEARS_FIRST, KEEPS_REVIEW
 from orchestration.workflows.order_commands import ASKS_WHAT_WAS_REFUSED, FORGETS_REFUSED
 from orchestration.workflows.order_shipping import MOVES_AT_ONCE
 from persistence.write import Change, record
@@ -242,6 +242,7 @@ async def test_a_recorded_history_replays(file: Path) -> None:
         (KEEPS_REVIEW, "review_timed_out_before"),
         (KEEPS_REVIEW, "partner_gone_before"),
         (ENDS_REVIEW, "review_ran_out_before"),
+        (HEARS_FIRST, "approved_unheard_before"),
     ],
 )
 async def test_the_guard_of_a_change_is_needed(

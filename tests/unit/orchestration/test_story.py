@@ -3,10 +3,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from domain.events import Failed, Received
+from domain.events import Approved, Failed, PaymentCharged, Received
+from domain.payments import PaymentStatus
 from orchestration.contract import Delivery, Status
+from persistence.payments import intend_charge
 from persistence.write import Change, record
 from tests.support.waiting import until
+from tests.unit.orchestration.conftest import serving
 from tests.unit.orchestration.orders import ELSEWHERE, HOME, Orders
 from tests.unit.orchestration.partners import Gate
 
@@ -85,6 +88,53 @@ async def test_a_review_whose_time_ran_out_while_nobody_worked_is_over_as_any_ot
     await orders.send(start)
     assert await orders.ends("A") == "rejected"
     assert await orders.story("A") == [*IN_REVIEW, "rejected"]
+    assert (await orders.last("A")).data.reason == "review timed out"
+
+
+@pytest.mark.parametrize(
+    ("sent", "end"), [("approve", "shipped"), ("reject", "rejected"), ("cancel", "cancelled")]
+)
+async def test_a_command_in_time_counts_though_no_worker_heard_it_before_the_time_was_up(
+    orders: Orders, db_url: str, sent: str, end: str
+) -> None:
+    orders.task_queue += "-stops"
+    shipping = f"{orders.policy.shipping_task_queue}-stops"
+    orders.policy = orders.policy.model_copy(update={"shipping_task_queue": shipping})
+    for seconds in (2, 8, 32, 128):  # until a command was sent in time
+        name = f"A{seconds}"
+        orders.policy = orders.policy.model_copy(update={"review_timeout_seconds": seconds})
+        async with serving(orders, db_url):
+            await orders.start(name, amount=DEAR)
+            await orders.reaches(name, "review_requested")
+            await orders.has_heard(name)
+        await getattr(orders, sent)(name)
+        await orders.has(orders.handle(name).id, "timer_fired")
+        if await orders.spoke_in_time(name):
+            break
+    async with serving(orders, db_url):
+        assert await orders.ends(name) == end
+    assert await orders.rejections(name) == []
+    last = await orders.last(name)
+    assert end == "shipped" or last.command_id
+
+
+async def test_an_order_charged_in_a_lost_task_is_refunded_and_fails_when_nobody_decides(
+    orders: Orders,
+) -> None:
+    start = await orders.was_asked("A", LONG_AGO, amount=DEAR)
+    order_id = orders.id("A")
+    later = datetime.now(UTC) + timedelta(days=30)  # the clock of this server may be far ahead
+    approved = Approved(reviewed_by="Bo", reason=None, deadline=later)
+    await record(orders.db, Change(order_id, "approved", approved, "lost"))
+    payment, bill = f"{order_id}:charge", {"amount": DEAR, "currency": "USD"}
+    await intend_charge(orders.db, payment, order_id, DEAR, "USD")
+    await orders.enter(payment, "charge", order_id, bill)
+    charged = PaymentCharged(payment_id=payment, amount=DEAR, currency="USD")
+    change = Change(order_id, "charged", charged, payment=PaymentStatus.CHARGED)
+    await record(orders.db, change)
+    await orders.send(start)
+    assert await orders.ends("A") == "failed"
+    assert (await orders.story("A"))[-2:] == ["payment_refunded", "failed"]
     assert (await orders.last("A")).data.reason == "review timed out"
 
 
