@@ -10,7 +10,7 @@ from domain.commands import StartOrder
 from domain.events import CommandRejected
 from domain.states import State
 from ingest.outage import Outage
-from orchestration.contract import CommandMessage, Delivery, OrderPolicy
+from orchestration.contract import ALREADY_STARTED, CommandMessage, Delivery, OrderPolicy
 from orchestration.temporal_client import deliver, started_orders
 from persistence.queries import get_order, outcome_of
 from persistence.write import Change, Recorded, record
@@ -109,5 +109,5 @@ def _reason(state: State | None, *, is_start: bool) -> str:
     if state is None:
         return "unknown order: its workflow ended without a start"
     if is_start:
-        return f"the order has been started already and is {state}"
+        return f"{ALREADY_STARTED} and is {state}"
     return f"too late: the order is {state}"

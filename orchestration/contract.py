@@ -20,6 +20,8 @@ COMMAND_SIGNAL: Final = "command"
 DISPATCH_FAILED_SIGNAL: Final = "dispatch_failed"
 STOP_SHIPPING_SIGNAL: Final = "stop"
 STATUS_QUERY: Final = "status"
+ALREADY_STARTED: Final = "the order has been started already"
+"""How the reason begins for which a second start is refused; the API tells it by this."""
 
 
 class OrderPolicy(Model):

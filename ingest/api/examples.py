@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from ingest.api.problems import MEDIA_TYPE
+from orchestration.contract import ALREADY_STARTED
 
 _COMMAND: Final = "0b9c0f5e-6d0e-4a0c-9a8b-3c1e5a7d9f10"
 _LETTER: Final = "orders.commands-0-17"
@@ -172,7 +173,7 @@ PROBLEMS: Final[Mapping[str, Mapping[str, Mapping[str, object]]]] = {
     "404": {"unknown": _problem(HTTPStatus.NOT_FOUND, "not-found", "order A-1 is unknown")},
     "409": {
         "refused": _refused("rejected", "too late: the order is shipped"),
-        "a second start": _refused("duplicate", "the order has been started already"),
+        "a second start": _refused("duplicate", ALREADY_STARTED),
         "a key used before": _problem(
             HTTPStatus.CONFLICT,
             "key-reused",

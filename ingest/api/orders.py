@@ -195,8 +195,8 @@ async def get_history(
     found = await parts.read(
         history(parts.pool, order_id, query.after - known, query.limit + known + 1)
     )
-    known_at_all = found or await parts.read(history(parts.pool, order_id, 0, 1))
-    if not known_at_all:
+    begins = found or (query.after and await parts.read(history(parts.pool, order_id, 0, 1)))
+    if not begins:
         raise _unknown(order_id)
     events = [event for event in _timed(found) if event.sequence > query.after]
     page, following = events[: query.limit], None

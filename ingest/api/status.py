@@ -11,11 +11,10 @@ from domain.states import State
 from ingest.api.outcomes import Outcomes
 from ingest.api.problems import Problem, not_found
 from ingest.api.sightings import Sighting, Sightings
+from orchestration.contract import ALREADY_STARTED
 from persistence.queries import Outcome
 
 REFUSED: Final = "order.command_rejected"
-STARTED: Final = "the order has been started already"
-"""How the reason begins for which a second start is refused."""
 
 COMMAND_OF: Final = {
     "order.received": "start",
@@ -111,7 +110,9 @@ def _ended(outcome: Outcome) -> CommandStatus:
         kind = outcome.data["command_type"]
         # The order exists and this command did not start it, so another one has. Of two that come
         # at once the second may be refused before the first has made the order.
-        second = kind == "start" and (event.state is not None or str(reason).startswith(STARTED))
+        second = kind == "start" and (
+            event.state is not None or str(reason).startswith(ALREADY_STARTED)
+        )
         stage = Stage.DUPLICATE if second else Stage.REJECTED
     return CommandStatus(
         command_id=outcome.command_id,

@@ -113,11 +113,11 @@ async def _read(response: httpx.Response) -> bytes:
 
 
 def _body(answer: _Answer) -> bytes:
-    if HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
+    if httpx.codes.is_success(answer.status):
         return answer.body
     reason = _reason(answer)
-    says_no = HTTPStatus.BAD_REQUEST <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
-    if says_no and answer.status not in _NOT_ABOUT_THE_REQUEST and answer.is_problem():
+    about_it = answer.status not in _NOT_ABOUT_THE_REQUEST
+    if httpx.codes.is_client_error(answer.status) and about_it and answer.is_problem():
         raise Declined(reason)
     raise PartnerUnavailable(reason)
 

@@ -14,7 +14,12 @@ with workflow.unsafe.imports_passed_through():
     from domain.states import TERMINAL, State
     from orchestration.activities.base import Activities
     from orchestration.activities.order import CommandOfOrder, OrderActivities, StateAsked
-    from orchestration.contract import COMMAND_SIGNAL, CommandMessage, OrderPolicy
+    from orchestration.contract import (
+        ALREADY_STARTED,
+        COMMAND_SIGNAL,
+        CommandMessage,
+        OrderPolicy,
+    )
     from orchestration.workflows.order_shipping import OrderShipping
     from orchestration.workflows.steps import Refused, Steps
 
@@ -60,7 +65,7 @@ class OrderCommands(OrderShipping):
 
     async def _take_start(self, message: CommandMessage, start: StartOrder) -> None:
         if self._start is not None:
-            await self._refuse(message, "the order has been started already")
+            await self._refuse(message, ALREADY_STARTED)
             return
         await self._forget_refused()
         self._start, self._traceparent = start, message.traceparent

@@ -13,7 +13,7 @@ from domain.states import TERMINAL, State
 from ingest.processes import Role, running
 from tests.support.waiting import until
 
-OPEN = {state.value for state in State} - {state.value for state in TERMINAL}
+OPEN = set(State) - TERMINAL
 ADDRESS = {"street": "123 Main St", "city": "Anytown", "state": "CA", "zip": "12345"}
 GOLD = {"items": [{"sku": "GOLD", "quantity": 1, "unit_price": 90_000}], "currency": "USD"}
 """Dear enough to wait for a reviewer."""

@@ -42,6 +42,18 @@ ITEM = Item(sku="S", quantity=1, unit_price=500)
 LONG_AGO = datetime.now(UTC) - STRANDED_AFTER * 4
 
 
+async def _look(orders: Orders, within: timedelta) -> int:
+    """Have the reconciler look once; return how many orders it took up."""
+    taken: int = await orders.client.execute_workflow(
+        RECONCILE_WORKFLOW,
+        orders.policy,
+        id=f"reconcile-{orders.tag}",
+        task_queue=orders.task_queue,
+        execution_timeout=within,
+    )
+    return taken
+
+
 async def _strand(orders: Orders, name: str, last: str, at_bank: bool) -> None:
     """Write what an order's workflow had written before it was lost."""
     order, bill = orders.id(name), f"{orders.id(name)}:charge"
@@ -98,14 +110,7 @@ async def test_a_stranded_order_is_settled(
 ) -> None:
     await _strand(orders, "A", last, at_bank)
     orders.known.add(orders.id("A"))
-    taken = await orders.client.execute_workflow(
-        RECONCILE_WORKFLOW,
-        orders.policy,
-        id=f"reconcile-{orders.tag}",
-        task_queue=orders.task_queue,
-        execution_timeout=timedelta(minutes=1),
-    )
-    assert taken == 1
+    assert await _look(orders, timedelta(minutes=1)) == 1
     assert await orders.ends("A") == end
     assert await orders.payment("A") == payment
 
@@ -130,14 +135,7 @@ async def test_an_order_that_is_driven_is_left_alone(orders: Orders) -> None:
     await orders.start("A")
     await orders.reaches("A", "review_requested")
     await orders.db.execute("update orders set decide_by = $1", LONG_AGO)
-    taken = await orders.client.execute_workflow(
-        RECONCILE_WORKFLOW,
-        orders.policy,
-        id=f"reconcile-{orders.tag}",
-        task_queue=orders.task_queue,
-        execution_timeout=timedelta(minutes=1),
-    )
-    assert taken == 0
+    assert await _look(orders, timedelta(minutes=1)) == 0
     await orders.approve("A")
     assert await orders.ends("A") == "shipped"
 
@@ -146,14 +144,7 @@ async def test_orders_that_are_driven_but_stuck_do_not_hide_a_stranded_one(order
     await asyncio.gather(*(_stuck(orders, f"S{number}") for number in range(PAGE)))
     received = Received(address=HOME, deadline=LONG_AGO + timedelta(seconds=1))
     await record(orders.db, Change(orders.id("A"), "received", received, "one"))
-    taken = await orders.client.execute_workflow(
-        RECONCILE_WORKFLOW,
-        orders.policy,
-        id=f"reconcile-{orders.tag}",
-        task_queue=orders.task_queue,
-        execution_timeout=timedelta(minutes=5),
-    )
-    assert taken == 1
+    assert await _look(orders, timedelta(minutes=5)) == 1
     assert await orders.ends("A") == "failed"
     for number in range(PAGE):
         await orders.handle(f"S{number}").terminate("the test is over")
